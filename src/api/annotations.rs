@@ -1,0 +1,31 @@
+//! Annotations: what people ask by them, and what the operator notes by them.
+//!
+//! The value of a command names what it means, so that a left-over one hits nothing. The operator never removes them.
+
+/// `<revision>`: make the pods of this revision anew, as a new revision of the same template.
+pub const RESTART: &str = "microservice.dev/restart";
+/// `<revision>`: make this revision anew with what today's operator would render.
+pub const REFRESH: &str = "microservice.dev/refresh";
+/// `<revision>/<trial>`: try this rejected revision again.
+pub const RETRY: &str = "microservice.dev/retry";
+/// `<revision to leave>/<revision to return to>`: go back, and stay there.
+pub const ROLLBACK: &str = "microservice.dev/rollback";
+/// On a Microservice: kinds, separated by commas, whose same-named foreign objects it may take over.
+pub const ADOPT: &str = "microservice.dev/adopt";
+
+/// On a child: digest of what was last applied, so that nothing is written without a difference.
+pub const APPLIED: &str = "microservice.dev/applied";
+/// On a record: the verdict on the revision, as JSON.
+pub const VERDICT: &str = "microservice.dev/verdict";
+/// On a record: the number of the rollout that promoted the revision.
+pub const PROMOTED: &str = "microservice.dev/promoted";
+/// On a record: the fields of scope A that were last in force for the revision, as JSON.
+pub const EXPOSURE: &str = "microservice.dev/exposure";
+
+/// Prefixes of annotations that other tools put on a Microservice and that must never reach a child.
+pub const FOREIGN_PREFIXES: [&str; 4] = [
+    "argocd.argoproj.io/",
+    "kubectl.kubernetes.io/last-applied-configuration",
+    "kustomize.toolkit.fluxcd.io/",
+    "meta.helm.sh/",
+];

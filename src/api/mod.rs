@@ -1,0 +1,40 @@
+//! The resource as users write and read it: spec by concern, status, conditions, labels and names.
+//!
+//! Imports nothing of ours. Every field of the spec has one of three *scopes*, and the scope is the struct that the
+//! field sits in: [`RevisionSpec`] (recorded, tried out and taken back with a revision), [`ExposureSpec`] (additive:
+//! while two revisions live, the union of both applies) and [`OperationSpec`] (applies at once, no rollout).
+
+pub mod annotations;
+pub mod conditions;
+mod crd;
+mod exposure;
+pub mod labels;
+mod monitoring;
+pub mod names;
+mod operation;
+mod pod;
+mod raw;
+mod scaling;
+mod spec;
+mod status;
+mod strategy;
+
+pub use crd::{crd, crd_yaml};
+pub use exposure::{
+    ExposureSpec, Gateway, GatewayKind, Ingress, IngressTls, NetworkPolicy, NetworkPolicyMode, ParentRef, PathType,
+    Port, PortProtocol, PortService, Route, RouteHeader, RouteRule, Service, ServiceType, SessionAffinity,
+};
+pub use monitoring::{Monitoring, MonitoringKind};
+pub use operation::{DeletionPolicy, OperationSpec};
+pub use pod::{
+    Config, FileSource, Headless, Probes, RevisionSpec, Scheduling, Security, SecurityProfile, ServiceAccount,
+    ServiceAccountCreate, ServiceAccountToken, Spread, Track,
+};
+pub use raw::RawObject;
+pub use scaling::{Autoscaling, DisruptionBudget, DisruptionBudgetMode};
+pub use spec::{Microservice, MicroserviceSpec};
+pub use status::{
+    Blame, CommandStatus, HistoryEntry, InventoryEntry, MicroserviceStatus, Phase, ReturnCause, RevisionStatus, Role,
+    RolloutState, RolloutStatus, StableHealth, Verdict,
+};
+pub use strategy::{RollingUpdate, Strategy, StrategyType};

@@ -1,0 +1,61 @@
+//! The kind itself, and its spec as the three scopes side by side.
+
+use kube::CustomResource;
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{ExposureSpec, MicroserviceStatus, OperationSpec, RevisionSpec};
+
+/// What a team says about its service, once.
+///
+/// The JSON is flat; the three parts exist in the types only, so that code which handles one scope cannot touch
+/// another by mistake.
+#[derive(CustomResource, Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
+#[kube(
+    group = "microservice.dev",
+    version = "v1alpha1",
+    kind = "Microservice",
+    plural = "microservices",
+    namespaced,
+    shortname = "msvc",
+    category = "microservices",
+    status = "MicroserviceStatus",
+    derive = "PartialEq",
+    derive = "Default",
+    doc = "A Microservice is a service as its team describes it. The operator makes its pods, Services, autoscaling, \
+           disruption budget, routes and monitoring, and takes every change out as a watched rollout that takes \
+           itself back when it hurts.",
+    scale(
+        spec_replicas_path = ".spec.replicas",
+        status_replicas_path = ".status.replicas",
+        label_selector_path = ".status.selector"
+    ),
+    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase", description = "Healthy, Progressing, Paused, Degraded or Suspended."),
+    printcolumn(name = "Revision", type_ = "string", json_path = ".status.stableRevision", description = "The revision that the service rests on."),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.ready", description = "Ready pods of the pods that the service wants."),
+    printcolumn(name = "Image", type_ = "string", json_path = ".spec.image", priority = 1, description = "The image that the spec asks for."),
+    printcolumn(name = "URL", type_ = "string", json_path = ".status.urls[0]", priority = 1, description = "The first address that a route gives the service."),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.message", priority = 1, description = "What is going on, in a sentence."),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    validation = Rule::new("self.metadata.name.size() <= 45 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
+        .message("metadata.name must be a DNS-1035 label of at most 45 characters (a-z, 0-9 and -, starting with a letter), because the names of Services and revisions are made from it")
+)]
+#[x_kube(validation = Rule::new("!has(self.autoscaling) || !has(self.strategy) || !has(self.strategy.type) || self.strategy.type != 'Recreate' || self.autoscaling.minReplicas >= 1")
+    .message("autoscaling.minReplicas must be at least 1 with strategy.type Recreate"))]
+#[x_kube(validation = Rule::new("!has(self.routes) || self.routes.all(r, has(self.ports) && (has(r.port) ? self.ports.exists(p, p.name == r.port && (!has(p.service) || p.service == 'Include')) : self.ports.exists(p, !has(p.service) || p.service == 'Include')))")
+    .message("each of routes needs a port of this service: set routes[].port to the name of one of ports (with service: Include), or add a port"))]
+#[x_kube(validation = Rule::new("!has(self.monitoring) || !has(self.monitoring.port) || (has(self.ports) && self.ports.exists(p, p.name == self.monitoring.port))")
+    .message("monitoring.port must be the name of one of ports"))]
+#[x_kube(validation = Rule::new("!has(self.config) || !has(self.config.files) || has(self.config.mountPath)")
+    .message("config.files needs config.mountPath, the directory in the container that the files appear in"))]
+pub struct MicroserviceSpec {
+    /// What a revision is made of.
+    #[serde(flatten)]
+    pub revision: RevisionSpec,
+    /// How the service is reached.
+    #[serde(flatten)]
+    pub exposure: ExposureSpec,
+    /// How the service is run.
+    #[serde(flatten)]
+    pub operation: OperationSpec,
+}

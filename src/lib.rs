@@ -1,0 +1,4 @@
+//! The operator's library. The rooms `api`, `revision`, `render`, `health` and `rollout` are pure: they decide over
+//! data and touch neither the network nor a clock. `controller` is the only room that talks to the API server.
+
+pub mod api;

@@ -1,0 +1,1 @@
+fn main(){ println!("{}", microservice_operator::api::crd_yaml().unwrap()); }
