@@ -2,3 +2,7 @@
 //! data and touch neither the network nor a clock. `controller` is the only room that talks to the API server.
 
 pub mod api;
+pub mod health;
+pub mod render;
+pub mod revision;
+pub mod rollout;

@@ -7,7 +7,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Headless, RawObject};
+use super::RawObject;
 
 /// How others reach the service, and what it reaches.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, JsonSchema)]
@@ -128,6 +128,16 @@ pub struct Service {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("enum" = ["PreferClose", "PreferSameZone", "PreferSameNode"]))]
     pub traffic_distribution: Option<String>,
+}
+
+/// Whether the Service has an address of its own.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+pub enum Headless {
+    /// Names resolve to the pods.
+    Enabled,
+    /// The name resolves to the Service's address.
+    #[default]
+    Disabled,
 }
 
 /// The type of a Service.

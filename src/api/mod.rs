@@ -21,13 +21,13 @@ mod strategy;
 
 pub use crd::{crd, crd_yaml};
 pub use exposure::{
-    ExposureSpec, Gateway, GatewayKind, Ingress, IngressTls, NetworkPolicy, NetworkPolicyMode, ParentRef, PathType,
+    ExposureSpec, Gateway, GatewayKind, Headless, Ingress, IngressTls, NetworkPolicy, NetworkPolicyMode, ParentRef, PathType,
     Port, PortProtocol, PortService, Route, RouteHeader, RouteRule, Service, ServiceType, SessionAffinity,
 };
 pub use monitoring::{Monitoring, MonitoringKind};
 pub use operation::{DeletionPolicy, OperationSpec};
 pub use pod::{
-    Config, FileSource, Headless, Probes, RevisionSpec, Scheduling, Security, SecurityProfile, ServiceAccount,
+    Config, FileSource, Probes, RevisionSpec, Scheduling, Security, SecurityProfile, ServiceAccount,
     ServiceAccountCreate, ServiceAccountToken, Spread, Track,
 };
 pub use raw::RawObject;

@@ -318,13 +318,3 @@ pub enum ServiceAccountToken {
     #[default]
     None,
 }
-
-/// Whether the Service has an address of its own.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
-pub enum Headless {
-    /// Names resolve to the pods.
-    Enabled,
-    /// The name resolves to the Service's address.
-    #[default]
-    Disabled,
-}

@@ -40,8 +40,6 @@ use super::{ExposureSpec, MicroserviceStatus, OperationSpec, RevisionSpec};
     validation = Rule::new("self.metadata.name.size() <= 45 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
         .message("metadata.name must be a DNS-1035 label of at most 45 characters (a-z, 0-9 and -, starting with a letter), because the names of Services and revisions are made from it")
 )]
-#[x_kube(validation = Rule::new("!has(self.autoscaling) || !has(self.strategy) || !has(self.strategy.type) || self.strategy.type != 'Recreate' || self.autoscaling.minReplicas >= 1")
-    .message("autoscaling.minReplicas must be at least 1 with strategy.type Recreate"))]
 #[x_kube(validation = Rule::new("!has(self.routes) || self.routes.all(r, has(self.ports) && (has(r.port) ? self.ports.exists(p, p.name == r.port && (!has(p.service) || p.service == 'Include')) : self.ports.exists(p, !has(p.service) || p.service == 'Include')))")
     .message("each of routes needs a port of this service: set routes[].port to the name of one of ports (with service: Include), or add a port"))]
 #[x_kube(validation = Rule::new("!has(self.monitoring) || !has(self.monitoring.port) || (has(self.ports) && self.ports.exists(p, p.name == self.monitoring.port))")

@@ -102,11 +102,11 @@ func (a *apiClient) defaultServiceAccount(ctx context.Context) error {
 
 // node is what the runner needs to know of a Node.
 type node struct {
-	APIVersion string            `json:"apiVersion"`
-	Kind       string            `json:"kind"`
-	Metadata   nodeMetadata      `json:"metadata"`
-	Spec       nodeSpec          `json:"spec,omitzero"`
-	Status     nodeStatus        `json:"status,omitzero"`
+	APIVersion string       `json:"apiVersion"`
+	Kind       string       `json:"kind"`
+	Metadata   nodeMetadata `json:"metadata"`
+	Spec       nodeSpec     `json:"spec,omitzero"`
+	Status     nodeStatus   `json:"status,omitzero"`
 }
 
 type nodeMetadata struct {

@@ -181,7 +181,6 @@ failSwapOn: false
 oomScoreAdj: 0
 # The machine's own rules for iptables are none of our business.
 makeIPTablesUtilChains: false
-localStorageCapacityIsolation: false
 evictionHard: {memory.available: 50Mi, nodefs.available: 1%, imagefs.available: 1%}
 imageGCHighThresholdPercent: 100
 maxPods: 200

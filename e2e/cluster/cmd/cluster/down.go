@@ -35,26 +35,46 @@ func down(l layout) error {
 	if _, err := os.Stat(string(l)); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if s, err := l.state(); err == nil {
-		network, err := os.Open(networkNamespace(s.Init))
-		if err == nil {
-			defer network.Close()
-		}
-		if err := syscall.Kill(s.Supervisor, syscall.SIGTERM); err != nil {
-			return fmt.Errorf("cannot end the cluster in %s (process %d): %w", l, s.Supervisor, err)
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), downTime)
-		defer cancel()
-		if err := until(ctx, fmt.Sprintf("waiting for the end of the cluster in %s", l), l.free); err != nil {
-			return err
-		}
-		if own, err := os.Stat(networkNamespace(os.Getpid())); network != nil && err == nil {
-			if theirs, err := network.Stat(); err == nil && !os.SameFile(own, theirs) || isolated(l) {
-				killInNetwork(network)
-			}
-		}
-	} else if l.running() {
+	s, err := l.state()
+	if err != nil && l.running() {
 		return err
 	}
+	if err == nil {
+		if err := end(l, s); err != nil {
+			return err
+		}
+	}
 	return l.clearAndRemove()
+}
+
+// end ends a running cluster and waits until nothing of it holds the lock any more.
+func end(l layout, s state) error {
+	network, err := openNetwork(s.Init)
+	if err != nil {
+		return err
+	}
+	if err := syscall.Kill(s.Supervisor, syscall.SIGTERM); err != nil {
+		return fmt.Errorf("cannot end the cluster in %s (process %d): %w", l, s.Supervisor, err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), downTime)
+	defer cancel()
+	err = until(ctx, fmt.Sprintf("waiting for the end of the cluster in %s", l), func(context.Context) error {
+		if l.running() {
+			return errRunning
+		}
+		return nil
+	})
+	if err == nil && network != nil {
+		killInNetwork(network)
+		network.Close()
+	}
+	return err
+}
+
+// clearAndRemove removes the directory of a cluster that runs no more.
+func (l layout) clearAndRemove() error {
+	if err := l.clear(); err != nil {
+		return err
+	}
+	return os.Remove(string(l))
 }

@@ -27,6 +27,7 @@ func runInit(args []string) error {
 	if len(args) != 1 {
 		return errors.New("init is started by `cluster up`")
 	}
+	closeOnExec(reportFile)
 	l := layout(args[0])
 	report := os.NewFile(reportFile, "report")
 	m, err := boot(l)

@@ -94,6 +94,18 @@ func (l layout) lock() (*os.File, error) {
 	return file, nil
 }
 
+// checkOwner refuses a directory that someone else may have prepared, for instance in /tmp.
+func checkOwner(dir *os.File) error {
+	var status unix.Stat_t
+	if err := unix.Fstat(int(dir.Fd()), &status); err != nil {
+		return err
+	}
+	if int(status.Uid) != os.Geteuid() {
+		return fmt.Errorf("%s belongs to the user %d and not to you: give another --dir", dir.Name(), status.Uid)
+	}
+	return nil
+}
+
 // errRunning says that a live cluster holds the lock of its directory.
 var errRunning = errors.New("a cluster is running")
 

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"strings"
 )
 
@@ -44,20 +43,15 @@ func commands() []command {
 
 func main() {
 	err := dispatch(os.Args[1:])
-	var status exitStatus
-	var exited *exec.ExitError
-	switch {
-	case err == nil:
-	case errors.Is(err, flag.ErrHelp):
-	case errors.As(err, &status):
-		os.Exit(int(status))
-	case errors.As(err, &exited):
-		fmt.Fprintln(os.Stderr, "cluster:", err)
-		os.Exit(1)
-	default:
-		fmt.Fprintln(os.Stderr, "cluster:", err)
-		os.Exit(1)
+	if err == nil || errors.Is(err, flag.ErrHelp) {
+		return
 	}
+	status := exitStatus(1)
+	carried := errors.As(err, &status)
+	if !carried || err != error(status) {
+		fmt.Fprintln(os.Stderr, "cluster:", err)
+	}
+	os.Exit(int(status))
 }
 
 // exitStatus is an error that carries the exit status of a command and is not printed.

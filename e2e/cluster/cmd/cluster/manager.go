@@ -63,7 +63,7 @@ func (m *manager) start(name string) error {
 	defer m.mutex.Unlock()
 	component, ok := m.components[name]
 	if !ok {
-		return fmt.Errorf("a cluster of mode %s has no %s", m.config.Mode, name)
+		return fmt.Errorf("this cluster has no %s: it was started in mode %s with other flags of `cluster up`", name, m.config.Mode)
 	}
 	if p := m.processes[name]; p != nil && (p.condition == running || p.condition == paused) {
 		return nil
@@ -99,7 +99,7 @@ func (m *manager) launch(name, binary string, args []string) (end <-chan syscall
 		Dir:   string(m.layout),
 		Env:   m.environment(),
 		Files: []*os.File{null, output, output},
-		Sys:   &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
+		Sys:   &syscall.SysProcAttr{Setpgid: true},
 	})
 	if child.fail != nil {
 		return nil, 0, fmt.Errorf("cannot start %s: %w", name, child.fail)

@@ -16,6 +16,27 @@ import (
 
 func networkNamespace(pid int) string { return fmt.Sprintf("/proc/%d/ns/net", pid) }
 
+// openNetwork opens the network namespace of a cluster's init. It returns nil if that is the machine's own, which
+// must never be swept.
+func openNetwork(pid int) (*os.File, error) {
+	machine, err := os.Stat(networkNamespace(1))
+	if os.IsPermission(err) {
+		return nil, nil // without root there is no namespace of one's own
+	}
+	if err != nil {
+		return nil, err
+	}
+	file, err := os.Open(networkNamespace(pid))
+	if err != nil {
+		return nil, err
+	}
+	if cluster, err := file.Stat(); err != nil || os.SameFile(machine, cluster) {
+		file.Close()
+		return nil, err
+	}
+	return file, nil
+}
+
 // enterNetwork moves the calling goroutine into the network namespace of a process and binds it to its thread.
 // Programs that it starts from then on are in there too; they keep the machine's files and processes in sight.
 func enterNetwork(pid int) error {

@@ -3,6 +3,7 @@ package main
 // Starting processes and collecting all that end, orphans included, as process 1 of a namespace has to.
 
 import (
+	"fmt"
 	"os"
 	"os/signal"
 	"runtime"
@@ -81,7 +82,7 @@ func (r *reaper) loop() {
 // describe says how a process ended.
 func describe(status syscall.WaitStatus) string {
 	if status.Signaled() {
-		return "killed by " + status.Signal().String()
+		return fmt.Sprintf("ended by signal %d, %s", status.Signal(), status.Signal())
 	}
 	return exitStatus(status.ExitStatus()).Error()
 }

@@ -35,8 +35,15 @@ func runSupervise(args []string) error {
 	if err != nil {
 		return err
 	}
+	closeOnExec(reportFile, leashFile)
 	// The parent-death signal of init comes when this thread ends; the main one ends with the process.
 	runtime.LockOSThread()
+
+	// Components that outlive init for a moment become children of this process, so that it can wait for them. With
+	// a process namespace there are none.
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return err
+	}
 
 	asked := make(chan os.Signal, 1)
 	signal.Notify(asked, syscall.SIGTERM)
@@ -66,6 +73,7 @@ func runSupervise(args []string) error {
 		_ = init.Process.Kill()
 		<-ended
 	}
+	waitForOrphans()
 	if *leashed {
 		// What COMMAND left in the background has lost its network.
 		if network != nil {
@@ -97,9 +105,24 @@ func startInit(l layout, c config) (*exec.Cmd, *os.File, error) {
 	if err := l.writeState(state{Supervisor: os.Getpid(), Init: init.Process.Pid}); err != nil {
 		return nil, nil, err
 	}
-	if !c.Isolated {
-		return init, nil, nil
-	}
-	network, err := os.Open(networkNamespace(init.Process.Pid))
+	network, err := openNetwork(init.Process.Pid)
 	return init, network, err
+}
+
+// waitForOrphans returns when this process has no children any more. Those of an init without namespaces were told
+// to die with it.
+func waitForOrphans() {
+	for {
+		if _, err := unix.Wait4(-1, nil, 0, nil); err == unix.ECHILD {
+			return
+		}
+	}
+}
+
+// closeOnExec keeps inherited files from being passed on. The lock is passed on deliberately: it is held until the
+// last process of the cluster is gone.
+func closeOnExec(files ...int) {
+	for _, file := range files {
+		unix.CloseOnExec(file)
+	}
 }

@@ -55,17 +55,32 @@ func runUp(args []string) error {
 	if err != nil {
 		return err
 	}
-	_, err = up(l, options, nil)
-	return err
-}
-
-// up starts a cluster and returns its supervisor when pods can be created. The cluster outlives the caller, unless
-// leash is given: then it ends when the other end of that pipe closes.
-func up(l layout, options upOptions, leash *os.File) (*exec.Cmd, error) {
 	c, err := prepare(options)
 	if err != nil {
-		return nil, err
+		return err
 	}
+	starting, err := start(l, c, nil)
+	if err != nil {
+		return err
+	}
+	if err := starting.finish(options); err != nil {
+		return fmt.Errorf("%w\nits logs are in %s until `cluster down --dir %s`", err, l.in("log"), l)
+	}
+	return nil
+}
+
+// launched is a cluster that is about to get ready.
+type launched struct {
+	layout     layout
+	config     config
+	begin      time.Time
+	supervisor *exec.Cmd
+	report     io.ReadCloser
+}
+
+// start starts a cluster. It outlives the caller, unless leash is given: then it ends when the other end of that pipe
+// closes.
+func start(l layout, c config, leash *os.File) (*launched, error) {
 	begin := time.Now()
 	lock, err := l.lock()
 	if errors.Is(err, errRunning) {
@@ -75,24 +90,30 @@ func up(l layout, options upOptions, leash *os.File) (*exec.Cmd, error) {
 		return nil, err
 	}
 	defer lock.Close()
+	if err := checkOwner(lock); err != nil {
+		return nil, err
+	}
 	if err := l.lay(c); err != nil {
 		return nil, err
 	}
 	supervisor, report, err := startSupervisor(l, lock, leash)
-	if err != nil {
-		return nil, err
-	}
-	if err := awaitReady(report); err != nil {
-		return nil, fmt.Errorf("the cluster in %s did not start: %w\nits logs are in %s until `cluster down --dir %s`", l, err, l.in("log"), l)
+	return &launched{l, c, begin, supervisor, report}, err
+}
+
+// finish waits until pods can be created and loads the images that were asked for.
+func (s *launched) finish(options upOptions) error {
+	if err := awaitReady(s.report); err != nil {
+		return fmt.Errorf("the cluster in %s did not start: %w", s.layout, err)
 	}
 	for _, pair := range options.images {
 		tag, binary, _ := strings.Cut(pair, "=")
-		if _, err := loadImage(l, image{Tags: []string{tag}, Binary: binary}); err != nil {
-			return nil, err
+		if _, err := loadImage(s.layout, image{Tags: []string{tag}, Binary: binary}); err != nil {
+			return err
 		}
 	}
-	fmt.Fprintf(os.Stderr, "cluster: up after %.1f s (%s), KUBECONFIG=%s\n", time.Since(begin).Seconds(), describeMode(c.Mode), l.kubeconfig())
-	return supervisor, nil
+	fmt.Fprintf(os.Stderr, "cluster: up after %.1f s (%s), KUBECONFIG=%s\n",
+		time.Since(s.begin).Seconds(), describeMode(s.config.Mode), s.layout.kubeconfig())
+	return nil
 }
 
 // describeMode says in a few words what a test may expect.

@@ -1,0 +1,41 @@
+//! From a spec and a revision to child objects: one file for each kind. Pure and infallible: what is refused is refused
+//! by the CRD before, or by the API server after.
+
+mod child;
+mod config;
+mod deployment;
+mod disruption_budget;
+mod exposure;
+mod horizontal_pod_autoscaler;
+mod identity;
+mod lists;
+mod merge;
+mod monitor;
+mod network_policy;
+mod offline;
+mod pod;
+mod prune;
+mod record;
+mod routes;
+mod service;
+mod service_account;
+
+pub use child::{Child, ChildKind, KindPresence};
+pub use config::{COPY_OF, config_maps, secret_copy};
+pub use deployment::deployment;
+pub use disruption_budget::disruption_budget;
+pub use exposure::{
+    Backend, Compatibility, ContainerPortName, Direction, ExposedRoute, ExposedRule, Exposure, NetworkRules,
+    ServicePort, ServiceSettings, TargetPort, Way, compatibility,
+};
+pub use horizontal_pod_autoscaler::horizontal_pod_autoscaler;
+pub use identity::Identity;
+pub use lists::{item_key, list_keys};
+pub use monitor::monitor;
+pub use network_policy::network_policy;
+pub use offline::{Companions, offline};
+pub use pod::pod_template;
+pub use record::{new_record, record, revision_digest};
+pub use routes::{routes, urls};
+pub use service::{Selection, service};
+pub use service_account::service_account;

@@ -1,0 +1,99 @@
+//! What a first deployment of a Microservice would be, without a cluster to ask.
+
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+
+use super::{
+    Child, Exposure, Identity, Selection, config_maps, deployment, disruption_budget, horizontal_pod_autoscaler, monitor,
+    network_policy, new_record, record, routes, secret_copy, service, service_account,
+};
+use crate::api::{Microservice, OperationSpec};
+use crate::revision::{Record, RecordedSnapshot, RevisionInput, SnapshotContent, SnapshotSource, SourceKind, sources};
+
+/// ConfigMaps and Secrets that are known to stand beside a Microservice.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Companions {
+    /// The ConfigMaps.
+    pub config_maps: Vec<ConfigMap>,
+    /// The Secrets.
+    pub secrets: Vec<Secret>,
+}
+
+impl Companions {
+    fn config_map(&self, name: &str) -> Option<&ConfigMap> {
+        self.config_maps.iter().find(|object| object.metadata.name.as_deref() == Some(name))
+    }
+
+    fn secret(&self, name: &str) -> Option<&Secret> {
+        self.secrets.iter().find(|object| object.metadata.name.as_deref() == Some(name))
+    }
+
+    fn content(&self, source: &SnapshotSource) -> Option<SnapshotContent> {
+        match source.kind {
+            SourceKind::ConfigMap => self.config_map(&source.name).map(SnapshotContent::of_config_map),
+            SourceKind::Secret => self.secret(&source.name).map(SnapshotContent::of_secret),
+        }
+    }
+
+    /// The tracked sources of `service` that are not among them. What is in them is not known, so a rendered revision
+    /// refers to them by their own names and is called otherwise than it will be in the cluster.
+    pub fn missing(&self, service: &Microservice) -> Vec<SnapshotSource> {
+        sources(&service.spec.revision).into_keys().filter(|source| self.content(source).is_none()).collect()
+    }
+}
+
+/// All objects of a first deployment of `service` in `namespace`, in the order in which they are applied.
+pub fn offline(service: &Microservice, namespace: &str, companions: &Companions) -> Vec<Child> {
+    let identity = Identity::of(service, namespace);
+    let snapshots = sources(&service.spec.revision)
+        .into_keys()
+        .filter_map(|source| Some(RecordedSnapshot { content: Some(companions.content(&source)?), source }))
+        .collect();
+    let record = new_record(&identity, RevisionInput::of(&service.spec), snapshots, 0, 1, 0);
+    let mut children = revision_children(&identity, &record, &service.spec.operation, companions);
+    children.extend(shared_children(&identity, &record, service));
+    children.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
+    children
+}
+
+fn revision_children(
+    identity: &Identity<'_>,
+    of: &Record,
+    operation: &OperationSpec,
+    companions: &Companions,
+) -> Vec<Child> {
+    let replicas = wanted_replicas(operation);
+    let fewest = operation.autoscaling.as_ref().map_or(replicas, |bounds| bounds.min_replicas.min(replicas));
+    let mut children = vec![record(identity, of), deployment(identity, of, replicas)];
+    children.extend(config_maps(identity, of));
+    children.extend(of.data.snapshots.iter().filter_map(|snapshot| match snapshot.source.kind {
+        SourceKind::ConfigMap => None,
+        SourceKind::Secret => {
+            let secret = companions.secret(&snapshot.source.name)?;
+            Some(secret_copy(identity, of, &snapshot.source, secret))
+        }
+    }));
+    children.extend(service_account(identity, &of.data.input));
+    children.extend(disruption_budget(identity, of, operation, fewest));
+    children
+}
+
+fn shared_children(identity: &Identity<'_>, of: &Record, described: &Microservice) -> Vec<Child> {
+    let exposure = Exposure::of(&described.spec.exposure);
+    let operation = &described.spec.operation;
+    let mut children = routes(identity, &exposure);
+    children.extend(service(identity, &exposure, Selection::Revision(&of.name)));
+    children.extend(network_policy(identity, &exposure));
+    children.extend(operation.monitoring.as_ref().and_then(|wanted| monitor(identity, wanted, &exposure)));
+    if wanted_replicas(operation) > 0 {
+        children.extend(operation.autoscaling.as_ref().map(|wanted| horizontal_pod_autoscaler(identity, wanted)));
+    }
+    children
+}
+
+/// How many pods the service wants: within the bounds of autoscaling, and none where it is stopped.
+fn wanted_replicas(operation: &OperationSpec) -> i32 {
+    match (&operation.autoscaling, operation.replicas) {
+        (_, 0) | (None, _) => operation.replicas,
+        (Some(bounds), replicas) => replicas.max(bounds.min_replicas).min(bounds.max_replicas),
+    }
+}

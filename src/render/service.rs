@@ -1,0 +1,60 @@
+//! The Service: how callers inside the cluster find the pods.
+
+use serde_json::{Value, json};
+
+use super::{
+    Child, ChildKind, Exposure, Identity, ServicePort, TargetPort,
+    identity::Metadata,
+    prune::{fields, to_json},
+};
+use crate::api::{Headless, SessionAffinity};
+
+/// Which pods are behind the Service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Selection<'a> {
+    /// Those of all revisions that live.
+    AllRevisions,
+    /// Those of one revision.
+    Revision(&'a str),
+}
+
+/// The Service called like the Microservice; `None` where it has no ports.
+pub fn service(identity: &Identity<'_>, exposure: &Exposure, selection: Selection<'_>) -> Option<Child> {
+    if exposure.ports.is_empty() {
+        return None;
+    }
+    let settings = &exposure.service;
+    let selector = match selection {
+        Selection::AllRevisions => identity.selector(),
+        Selection::Revision(revision) => identity.revision_selector(revision),
+    };
+    let spec = json!({
+        "type": to_json(&settings.type_),
+        "clusterIP": match settings.headless {
+            Headless::Enabled => Some("None"),
+            Headless::Disabled => None,
+        },
+        "sessionAffinity": match settings.session_affinity {
+            SessionAffinity::ClientIp => Some("ClientIP"),
+            SessionAffinity::None => None,
+        },
+        "trafficDistribution": settings.traffic_distribution,
+        "selector": selector,
+        "ports": exposure.ports.iter().map(port).collect::<Vec<_>>(),
+    });
+    let metadata = Metadata { annotations: settings.annotations.clone(), ..Metadata::named(identity.name) };
+    Some(identity.child(ChildKind::Service, metadata, fields(json!({"spec": spec}))))
+}
+
+fn port(port: &ServicePort) -> Value {
+    json!({
+        "name": port.name,
+        "port": port.port,
+        "protocol": port.protocol.as_str(),
+        "targetPort": match &port.target {
+            TargetPort::Number(number) => json!(number),
+            TargetPort::Name(name) => json!(name),
+        },
+        "appProtocol": port.app_protocol,
+    })
+}

@@ -1,0 +1,151 @@
+//! The record of a revision: a `ControllerRevision` that holds all that is needed to make it again, for ever.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::apps::v1::ControllerRevision;
+use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
+use kube::ResourceExt;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{RevisionInput, SnapshotContent, SnapshotSource};
+use crate::api::{ExposureSpec, annotations};
+
+/// All that is needed to make a revision again. Immutable, but for the notes, which live in annotations.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// The revision's name, also the ControllerRevision's.
+    pub name: String,
+    /// Counts up by one with each new revision of the service.
+    pub number: i64,
+    /// What never changes.
+    pub data: RecordData,
+    /// What was found about it.
+    pub notes: RecordNotes,
+    /// The uid of the ControllerRevision; absent while it has not been written.
+    pub uid: Option<String>,
+}
+
+/// The immutable content of a record.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordData {
+    /// The full digest, in hex: tells a collision of names.
+    pub digest: String,
+    /// The digest at epoch 0: the same for all restarts of one spec.
+    pub base: String,
+    /// How often this spec has been restarted or refreshed.
+    #[serde(default)]
+    pub epoch: i64,
+    /// The user's part.
+    pub input: RevisionInput,
+    /// The tracked sources with what was in them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub snapshots: Vec<RecordedSnapshot>,
+    /// The pod template as it was rendered; applied for this revision ever after.
+    pub template: Value,
+    /// The Deployment's name. Nothing derives it from the hash.
+    pub deployment: String,
+    /// The Deployment's selector.
+    pub selector: BTreeMap<String, String>,
+    /// The version of the operator that rendered the template.
+    pub rendered_by: String,
+}
+
+/// A tracked source and what was in it. `None`: it was absent, and may be.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
+pub struct RecordedSnapshot {
+    /// Which source.
+    pub source: SnapshotSource,
+    /// Its content.
+    pub content: Option<SnapshotContent>,
+}
+
+/// The mutable notes of a record.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RecordNotes {
+    /// Why it was rejected.
+    pub rejected: Option<VerdictNote>,
+    /// The number of the rollout that promoted it last.
+    pub promoted: Option<i64>,
+    /// The fields of scope A that were last in force for it.
+    pub exposure: Option<ExposureSpec>,
+}
+
+/// Why a revision was rejected; survives the loss of the status.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct VerdictNote {
+    /// The rollout that found it.
+    pub seq: i64,
+    /// Which trial it was: a `retry` names it.
+    pub trial: i32,
+    /// CamelCase reason.
+    pub reason: String,
+    /// The evidence.
+    pub message: String,
+}
+
+/// Why a ControllerRevision cannot be read as a record.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// There is no data in it.
+    #[error("ControllerRevision {0} holds no data: delete it, the running Deployment is then taken as the revision")]
+    Empty(String),
+    /// The data is not ours.
+    #[error("ControllerRevision {name} cannot be read at {path}: {source}")]
+    Unreadable {
+        /// The object.
+        name: String,
+        /// The field.
+        path: String,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+}
+
+impl Record {
+    /// Reads a record.
+    ///
+    /// # Errors
+    /// When the data is missing or of another shape. Unreadable notes count as absent: they are opinions, not content.
+    pub fn read(object: &ControllerRevision) -> Result<Self, RecordError> {
+        let name = object.name_any();
+        let Some(RawExtension(data)) = &object.data else { return Err(RecordError::Empty(name)) };
+        let data: RecordData = serde_path_to_error::deserialize(data).map_err(|error| RecordError::Unreadable {
+            name: name.clone(),
+            path: error.path().to_string(),
+            source: error.into_inner(),
+        })?;
+        let note = |key: &str| object.annotations().get(key);
+        let notes = RecordNotes {
+            rejected: note(annotations::VERDICT).and_then(|v| serde_json::from_str(v).ok()),
+            promoted: note(annotations::PROMOTED).and_then(|v| v.parse().ok()),
+            exposure: note(annotations::EXPOSURE).and_then(|v| serde_json::from_str(v).ok()),
+        };
+        Ok(Self { name, number: object.revision, data, notes, uid: object.metadata.uid.clone() })
+    }
+
+    /// The image that the revision asks for.
+    pub fn image(&self) -> &str {
+        &self.data.input.spec.image
+    }
+}
+
+impl RecordNotes {
+    /// The annotations that hold these notes.
+    pub fn annotations(&self) -> BTreeMap<String, String> {
+        let json = |value: Result<String, serde_json::Error>| value.unwrap_or_default();
+        let mut notes = BTreeMap::new();
+        if let Some(verdict) = &self.rejected {
+            notes.insert(annotations::VERDICT.to_owned(), json(serde_json::to_string(verdict)));
+        }
+        if let Some(seq) = self.promoted {
+            notes.insert(annotations::PROMOTED.to_owned(), seq.to_string());
+        }
+        if let Some(exposure) = &self.exposure {
+            notes.insert(annotations::EXPOSURE.to_owned(), json(serde_json::to_string(exposure)));
+        }
+        notes
+    }
+}

@@ -1,0 +1,189 @@
+//! The table of edges: one row for each decision that the engine can take. Code, tests and docs share it.
+
+use serde::Serialize;
+
+use crate::api::RolloutState;
+
+/// A decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub enum Edge {
+    /// The first revision gets its pods.
+    Start,
+    /// A lost or impossible status is made good from what runs.
+    Repair,
+    /// The first revision is ready.
+    Started,
+    /// The first revision is replaced before it was ready.
+    StartOver,
+    /// A candidate goes out.
+    Roll,
+    /// The candidate is sized and ready: it takes over.
+    Promote,
+    /// Nothing is left to protect: the ready candidate takes over at once.
+    PromoteAtOnce,
+    /// The candidate has all traffic: it is watched for a while.
+    Bake,
+    /// The candidate is the stable revision.
+    Finish,
+    /// A verdict, the deadline or the environment is against the candidate.
+    Reject,
+    /// A person asks to go back.
+    Rollback,
+    /// The spec asks for something else: the candidate is taken back first.
+    Supersede,
+    /// The spec asks for something else and stable does not serve: the newer revision goes out at once.
+    FixForward,
+    /// The revision that was returned to serves all.
+    Returned,
+    /// The spec asks for a rejected revision: it is not tried.
+    Hold,
+    /// What held a revision back is over.
+    Release,
+}
+
+/// A row of the table.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct EdgeRow {
+    /// The decision.
+    pub edge: Edge,
+    /// The states that it leaves; empty: no state yet.
+    pub from: &'static [RolloutState],
+    /// The states that it can lead to.
+    pub to: &'static [RolloutState],
+    /// When it is taken.
+    pub when: &'static str,
+    /// What follows, in order.
+    pub then: &'static str,
+}
+
+use RolloutState::{Baking, Promoting, Returning, Rolling, Starting, Steady};
+
+/// All edges.
+pub const EDGES: [EdgeRow; 16] = [
+    EdgeRow {
+        edge: Edge::Start,
+        from: &[],
+        to: &[Starting],
+        when: "the first revision b is known",
+        then: "checkpoint; record b, its objects, the root Service",
+    },
+    EdgeRow {
+        edge: Edge::Repair,
+        from: &[Starting, Steady, Rolling, Promoting, Baking, Returning],
+        to: &[Starting, Steady],
+        when: "the status is lost or impossible, or names a revision without record, but something runs",
+        then: "checkpoint the last promoted revision (or the running Deployment) as stable; nothing restarts",
+    },
+    EdgeRow {
+        edge: Edge::Started,
+        from: &[Starting],
+        to: &[Steady],
+        when: "all pods of b are ready",
+        then: "checkpoint stable = b",
+    },
+    EdgeRow {
+        edge: Edge::StartOver,
+        from: &[Starting],
+        to: &[Starting],
+        when: "the spec resolves to c",
+        then: "checkpoint c; record c, its objects; b's objects are deleted",
+    },
+    EdgeRow {
+        edge: Edge::Roll,
+        from: &[Steady],
+        to: &[Rolling],
+        when: "the spec resolves to b, which is not rejected, not waiting for its next trial, and some pod is wanted",
+        then: "checkpoint b; record b, its objects",
+    },
+    EdgeRow {
+        edge: Edge::Promote,
+        from: &[Rolling],
+        to: &[Promoting],
+        when: "b has all wanted pods ready and, where pods are exchanged, a has none left",
+        then: "checkpoint; the root Service selects b; barrier: its endpoints are b's alone",
+    },
+    EdgeRow {
+        edge: Edge::PromoteAtOnce,
+        from: &[Rolling],
+        to: &[Promoting],
+        when: "a has no ready pod at all and b has one",
+        then: "as Promote; b grows to its full size behind it",
+    },
+    EdgeRow {
+        edge: Edge::Bake,
+        from: &[Promoting],
+        to: &[Baking],
+        when: "b has all wanted pods ready and the root Service leads to b alone",
+        then: "checkpoint serving = b; after the drain time a's pods go",
+    },
+    EdgeRow {
+        edge: Edge::Finish,
+        from: &[Baking, Rolling, Promoting],
+        to: &[Steady],
+        when: "the bake time is over; or the spec moves on while a does not serve and b does",
+        then: "checkpoint stable = b; b's record says promoted; a's objects are deleted, its record stays",
+    },
+    EdgeRow {
+        edge: Edge::Reject,
+        from: &[Rolling, Promoting, Baking],
+        to: &[Returning],
+        when: "a verdict against b, or the deadline, and a served when b began",
+        then: "checkpoint why; the root Service to a where it is warm, a to full size; b to 0; b's record says rejected",
+    },
+    EdgeRow {
+        edge: Edge::Rollback,
+        from: &[Steady, Rolling, Promoting, Baking],
+        to: &[Returning],
+        when: "a person asks to leave b for a",
+        then: "as Reject, by that person; a is made again from its record if need be",
+    },
+    EdgeRow {
+        edge: Edge::Supersede,
+        from: &[Rolling, Promoting, Baking],
+        to: &[Returning],
+        when: "the spec resolves to a again, or to c",
+        then: "as Reject, but b is not rejected; c goes out when a serves all again",
+    },
+    EdgeRow {
+        edge: Edge::FixForward,
+        from: &[Rolling, Promoting, Returning],
+        to: &[Rolling],
+        when: "the spec resolves to c while a serves nothing and cannot be returned to",
+        then: "checkpoint c against what still serves; the other one's pods go",
+    },
+    EdgeRow {
+        edge: Edge::Returned,
+        from: &[Returning],
+        to: &[Steady],
+        when: "a has all wanted pods ready, the root Service leads to a alone, and b has no pod left",
+        then: "checkpoint stable = a, why b is not there, and when it is tried again, if ever",
+    },
+    EdgeRow {
+        edge: Edge::Hold,
+        from: &[Steady],
+        to: &[Steady],
+        when: "the spec resolves to b, which is rejected",
+        then: "checkpoint why b is not tried; nothing else",
+    },
+    EdgeRow {
+        edge: Edge::Release,
+        from: &[Steady],
+        to: &[Steady],
+        when: "the spec resolves to a again",
+        then: "checkpoint; nothing is held any more",
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_edge_has_one_row_with_words() {
+        let mut edges: Vec<Edge> = EDGES.iter().map(|row| row.edge).collect();
+        edges.sort_unstable();
+        edges.dedup();
+        assert_eq!(edges.len(), EDGES.len());
+        assert!(EDGES.iter().all(|row| !row.when.is_empty() && !row.then.is_empty() && !row.to.is_empty()));
+    }
+}

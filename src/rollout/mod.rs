@@ -1,0 +1,33 @@
+//! The engine: from what is observed to what is to be done. Pure: no client, no clock, no randomness.
+//!
+//! ```text
+//! observe (caches) -> Observed -> plan(&Observed, now) -> Plan { steps, status, events, wake } -> execute
+//! ```
+//!
+//! A decision is an [`Edge`] between two [`State`]s. It is written to the status, in a step of its own, before anything
+//! acts on it, so that a crash in between repeats the act and never the decision. What objects a state wants is
+//! a function of the state ([`desired`]); what has to be written for that is a comparison with what lives ([`drift`]).
+
+mod commands;
+mod draft;
+pub mod desired;
+pub mod drift;
+mod edges;
+mod observed;
+mod plan;
+mod quantity;
+mod replicas;
+mod resolve;
+mod state;
+mod status;
+mod transition;
+
+pub use edges::{EDGES, Edge, EdgeRow};
+pub use observed::{
+    ChildKey, Contest, Deleting, DeploymentView, Endpoints, Failure, FailureClass, LiveChild, Observed, Ownership, Source, wanted_replicas,
+};
+pub use plan::{Apply, ApplyReason, Delete, EventDraft, EventKind, Plan, Step, Turn, plan};
+pub use replicas::{Pace, SizeTargets, Surge};
+pub use resolve::{Resolution, Unresolved, resolve};
+pub use state::{Change, Held, Return, Situation, State};
+pub use status::Worth;

@@ -1,0 +1,215 @@
+//! What is observed: everything that a plan may depend on, besides the time.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::api::{Microservice, MicroserviceSpec, MicroserviceStatus};
+use crate::health::PodSnapshot;
+use crate::render::{Child, ChildKind};
+use crate::revision::{Record, SnapshotContent, SnapshotSource};
+
+/// The key of a child within its service.
+pub type ChildKey = (ChildKind, String);
+
+/// One service and all that belongs to it, as the caches hold it.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    /// The Microservice itself.
+    pub service: Microservice,
+    /// The records of its revisions, by name.
+    pub records: BTreeMap<String, Record>,
+    /// Records that cannot be read, with why.
+    pub unreadable: Vec<String>,
+    /// Its Deployments, by name.
+    pub deployments: BTreeMap<String, DeploymentView>,
+    /// Its pods, by revision.
+    pub pods: BTreeMap<String, Vec<PodSnapshot>>,
+    /// The endpoints of its root Service.
+    pub endpoints: Endpoints,
+    /// All children that live, with what is needed to compare them.
+    pub children: BTreeMap<ChildKey, LiveChild>,
+    /// The sources that the spec refers to and that are tracked.
+    pub sources: BTreeMap<SnapshotSource, Source>,
+    /// Immutable copies of tracked Secrets that are still to be made.
+    pub secret_copies: Vec<Child>,
+    /// Optional kinds that the cluster serves.
+    pub served_kinds: BTreeSet<ChildKind>,
+    /// What the API server refused when it was last tried.
+    pub failures: BTreeMap<ChildKey, Failure>,
+    /// Children that somebody else keeps changing.
+    pub contested: Vec<Contest>,
+    /// Other PodDisruptionBudgets that select our pods.
+    pub foreign_budgets: Vec<String>,
+    /// When the status was last written, as far as this process knows.
+    pub last_status_write: Option<Timestamp>,
+}
+
+impl Observed {
+    /// The service's name.
+    pub fn name(&self) -> &str {
+        self.service.metadata.name.as_deref().unwrap_or_default()
+    }
+    /// The service's namespace.
+    pub fn namespace(&self) -> &str {
+        self.service.metadata.namespace.as_deref().unwrap_or_default()
+    }
+    /// The uid of the Microservice.
+    pub fn uid(&self) -> &str {
+        self.service.metadata.uid.as_deref().unwrap_or_default()
+    }
+    /// The generation of its spec.
+    pub fn generation(&self) -> i64 {
+        self.service.metadata.generation.unwrap_or_default()
+    }
+    /// Its spec.
+    pub fn spec(&self) -> &MicroserviceSpec {
+        &self.service.spec
+    }
+    /// Its status; the default where there is none.
+    pub fn status(&self) -> MicroserviceStatus {
+        self.service.status.clone().unwrap_or_default()
+    }
+    /// The value of one of its annotations.
+    pub fn annotation(&self, key: &str) -> Option<&str> {
+        self.service.metadata.annotations.as_ref()?.get(key).map(String::as_str)
+    }
+    /// The pods of one revision.
+    pub fn pods_of(&self, revision: &str) -> &[PodSnapshot] {
+        self.pods.get(revision).map(Vec::as_slice).unwrap_or_default()
+    }
+    /// The Deployment of one revision.
+    pub fn deployment_of(&self, revision: &str) -> Option<&DeploymentView> {
+        self.deployments.values().find(|d| d.revision == revision)
+    }
+    /// How many pods the service needs to carry all of its traffic.
+    pub fn wanted_replicas(&self) -> i32 {
+        wanted_replicas(self.spec())
+    }
+}
+
+/// How many pods a service needs to carry all of its traffic: `replicas`, within the bounds of autoscaling; 0 stops it.
+pub fn wanted_replicas(spec: &MicroserviceSpec) -> i32 {
+    match (&spec.operation.autoscaling, spec.operation.replicas) {
+        (_, 0) | (None, _) => spec.operation.replicas,
+        (Some(bounds), replicas) => replicas.clamp(bounds.min_replicas, bounds.max_replicas.max(bounds.min_replicas)),
+    }
+}
+
+/// A tracked source as it is now.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Source {
+    /// It exists, with this content.
+    Present(SnapshotContent),
+    /// It does not exist.
+    Absent,
+    /// Secrets are not tracked in this installation.
+    Forbidden,
+}
+
+/// What the engine looks at in a Deployment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeploymentView {
+    /// The revision that it is labelled with.
+    pub revision: String,
+    /// How many pods it is to have.
+    pub replicas: i32,
+    /// Why it cannot create pods.
+    pub failure: Option<String>,
+    /// Its pod template, to take it over as it is.
+    pub template: Value,
+    /// Its selector.
+    pub selector: BTreeMap<String, String>,
+}
+
+/// The ready endpoints of the root Service, by revision.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Endpoints {
+    /// Ready endpoints of each revision.
+    pub ready: BTreeMap<String, i32>,
+    /// Ready endpoints whose pod is not known (yet).
+    pub unknown: i32,
+}
+
+impl Endpoints {
+    /// Whether the Service leads to `revision` and to nothing else.
+    pub fn only(&self, revision: &str) -> bool {
+        self.unknown == 0
+            && self.ready.get(revision).is_some_and(|n| *n > 0)
+            && self.ready.iter().all(|(name, n)| name == revision || *n == 0)
+    }
+}
+
+/// Whose an object is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ownership {
+    /// Ours: its controller is this Microservice.
+    Ours,
+    /// It has our labels and no controller: it was ours, or is written without owner on purpose.
+    Orphan,
+    /// Somebody else's.
+    Foreign,
+}
+
+/// A child as it lives.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LiveChild {
+    /// Its uid.
+    pub uid: String,
+    /// Whose it is.
+    pub ownership: Ownership,
+    /// The digest of what was last applied.
+    pub applied: Option<String>,
+    /// Its fields, without managedFields.
+    pub object: std::sync::Arc<Value>,
+    /// Whether it is being deleted.
+    pub deleting: Deleting,
+    /// Who changed it last, other than we.
+    pub last_foreign_manager: Option<String>,
+}
+
+/// Whether an object is being deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Deleting {
+    /// It stays.
+    #[default]
+    No,
+    /// It is on its way out.
+    Yes,
+}
+
+/// What the API server refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The digest of what was tried: another try of something else is worth it at once.
+    pub digest: String,
+    /// What kind of refusal.
+    pub class: FailureClass,
+    /// The API server's words.
+    pub message: String,
+}
+
+/// What kind of refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureClass {
+    /// The object is wrong: it will not get better by waiting.
+    Invalid,
+    /// Rights or quota are missing.
+    Forbidden,
+    /// An object of that name belongs to somebody else.
+    Foreign,
+    /// The API server could not; it may later.
+    Transient,
+}
+
+/// A child that somebody else keeps changing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contest {
+    /// Which child.
+    pub child: ChildKey,
+    /// The field manager that does.
+    pub manager: String,
+    /// How often in the last ten minutes.
+    pub times: usize,
+}

@@ -1,0 +1,293 @@
+//! The plan: what is to be written, in order, and what the status says. Data, so that it can be compared, printed and
+//! explained.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::desired::{Desired, desired};
+use super::draft::Draft;
+use super::drift;
+use super::edges::Edge;
+use super::observed::{ChildKey, Deleting, LiveChild, Observed, Ownership};
+use super::resolve::resolve;
+use super::state::State;
+use super::status::{self, Worth};
+use super::transition::advance;
+use crate::api::{DeletionPolicy, MicroserviceStatus, annotations};
+use crate::render::{Child, ChildKind};
+use crate::revision::RevisionDigest;
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Plan {
+    /// The decisions that were taken.
+    pub edges: Vec<Edge>,
+    /// What is to be written, in this order.
+    pub steps: Vec<Step>,
+    /// The status as it should be once the steps are done.
+    pub status: MicroserviceStatus,
+    /// Whether that is worth a write where no step writes it.
+    pub worth: Worth,
+    /// What people are told once the decisions are durable.
+    pub events: Vec<EventDraft>,
+    /// When to plan again although nothing has happened.
+    pub wake: Option<Timestamp>,
+}
+
+/// A write.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub enum Step {
+    /// Writes the status; what follows must not begin before it is durable.
+    Checkpoint(Box<MicroserviceStatus>),
+    /// Applies an object.
+    Apply(Box<Apply>),
+    /// Deletes an object.
+    Delete(Delete),
+}
+
+/// An object to be applied.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Apply {
+    /// The object, with its owner.
+    pub child: Child,
+    /// The digest of its fields; also in its annotations.
+    pub digest: String,
+    /// The uid of the object that is there. `None`: there must be none.
+    pub uid: Option<String>,
+    /// Why.
+    pub reason: ApplyReason,
+    /// Its place in the order of writes.
+    pub turn: Turn,
+}
+
+/// Why an object is applied.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum ApplyReason {
+    /// It does not exist.
+    Missing,
+    /// We want something else than before.
+    Changed,
+    /// Somebody else changed a field of ours: this one.
+    Drifted(String),
+}
+
+/// An object to be deleted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Delete {
+    /// What it is.
+    pub kind: ChildKind,
+    /// What it is called.
+    pub name: String,
+    /// Its uid, so that a namesake is left alone.
+    pub uid: String,
+}
+
+/// Something that people are told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct EventDraft {
+    /// Normal or Warning.
+    pub kind: EventKind,
+    /// CamelCase reason.
+    pub reason: String,
+    /// The sentence.
+    pub note: String,
+}
+
+/// The kind of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum EventKind {
+    /// All is well.
+    Normal,
+    /// Somebody should look.
+    Warning,
+}
+
+/// Plans what is to be done about what is observed at `now`.
+pub fn plan(observed: &Observed, now: Timestamp) -> Plan {
+    if observed.service.metadata.deletion_timestamp.is_some() {
+        // Garbage collection follows the owner references; there is nothing left for us to decide.
+        return Plan {
+            edges: Vec::new(),
+            steps: Vec::new(),
+            status: observed.status(),
+            worth: Worth::Nothing,
+            events: Vec::new(),
+            wake: None,
+        };
+    }
+    let mut draft = Draft::new(observed, resolve(observed), now);
+    advance(&mut draft);
+    let wanted = desired(&draft);
+    let status = status::build(&mut draft, &wanted);
+    let worth = status::worth(observed.service.status.as_ref(), &status);
+    let mut steps = Vec::new();
+    if !draft.edges.is_empty() {
+        steps.push(Step::Checkpoint(Box::new(status.clone())));
+    }
+    steps.extend(writes(&draft, &wanted));
+    Plan {
+        edges: draft.edges,
+        steps,
+        status,
+        worth,
+        events: draft.events,
+        wake: draft.wakes.into_iter().filter(|at| *at > now).min(),
+    }
+}
+
+/// The reference to the Microservice that its children carry; none where they are to outlive it.
+pub fn owner(observed: &Observed) -> Option<OwnerReference> {
+    match observed.spec().operation.deletion_policy() {
+        DeletionPolicy::Orphan => None,
+        DeletionPolicy::Delete => Some(OwnerReference {
+            api_version: "microservice.dev/v1alpha1".to_owned(),
+            kind: "Microservice".to_owned(),
+            name: observed.name().to_owned(),
+            uid: observed.uid().to_owned(),
+            controller: Some(true),
+            block_owner_deletion: Some(true),
+        }),
+    }
+}
+
+fn writes(draft: &Draft<'_>, wanted: &Desired) -> Vec<Step> {
+    let observed = draft.observed;
+    let owner = owner(observed);
+    let mut applies: Vec<Apply> = wanted
+        .children
+        .iter()
+        .filter_map(|(key, child)| difference(observed, key, child, owner.as_ref()))
+        .collect();
+    applies.sort_by_key(|apply| (apply.turn, apply.child.kind));
+    let applies = applies.into_iter().map(|apply| Step::Apply(Box::new(apply)));
+    applies.chain(deletes(draft, wanted)).collect()
+}
+
+/// When a write has its turn: what is referred to first, then what gains pods, then traffic, then what loses pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub enum Turn {
+    /// What others refer to.
+    Referred,
+    /// What gains pods, or is new.
+    Growing,
+    /// Who gets traffic.
+    Traffic,
+    /// What loses pods.
+    Shrinking,
+    /// What nothing waits for.
+    Rest,
+}
+
+impl Turn {
+    fn of(child: &Child, live: Option<&LiveChild>) -> Self {
+        match child.kind {
+            ChildKind::ControllerRevision
+            | ChildKind::ConfigMap
+            | ChildKind::Secret
+            | ChildKind::ServiceAccount
+            | ChildKind::NetworkPolicy => Self::Referred,
+            ChildKind::Deployment => {
+                let replicas = |object: &Value| object.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1);
+                match live {
+                    Some(live) if replicas(&child.object) < replicas(&live.object) => Self::Shrinking,
+                    Some(_) | None => Self::Growing,
+                }
+            }
+            ChildKind::Service => Self::Traffic,
+            ChildKind::PodDisruptionBudget
+            | ChildKind::HorizontalPodAutoscaler
+            | ChildKind::Ingress
+            | ChildKind::HttpRoute
+            | ChildKind::GrpcRoute
+            | ChildKind::ServiceMonitor
+            | ChildKind::PodMonitor => Self::Rest,
+        }
+    }
+}
+
+/// What has to be applied for `child` to be as wanted.
+fn difference(
+    observed: &Observed,
+    key: &ChildKey,
+    child: &Child,
+    owner: Option<&OwnerReference>,
+) -> Option<Apply> {
+    let (child, digest) = stamped(child, owner);
+    let turn = Turn::of(&child, observed.children.get(key));
+    let refused = observed.failures.get(key).filter(|failure| failure.digest == digest);
+    let apply = |uid: Option<&str>, reason| {
+        Some(Apply { child: child.clone(), digest: digest.clone(), uid: uid.map(str::to_owned), reason, turn })
+    };
+    match observed.children.get(key) {
+        // Refused before, and nothing has changed since: the retry comes with the back-off, which clears the failure.
+        _ if refused.is_some() => None,
+        Some(live) if live.ownership == Ownership::Foreign => None,
+        // An object on its way out keeps its name until it is gone.
+        Some(live) if live.deleting == Deleting::Yes => None,
+        None => apply(None, ApplyReason::Missing),
+        Some(live) if live.applied.as_deref() != Some(digest.as_str()) => apply(Some(&live.uid), ApplyReason::Changed),
+        Some(live) => {
+            let path = drift::difference(&child.object, &live.object)?;
+            apply(Some(&live.uid), ApplyReason::Drifted(path))
+        }
+    }
+}
+
+/// The child with its owner and the digest of its fields.
+fn stamped(child: &Child, owner: Option<&OwnerReference>) -> (Child, String) {
+    let mut child = match owner {
+        Some(owner) => child.clone().owned_by(owner),
+        None => child.clone(),
+    };
+    let digest = RevisionDigest::of_value(&child.object).short(16);
+    if let Some(metadata) = child.object.get_mut("metadata").and_then(Value::as_object_mut) {
+        let notes = metadata.entry("annotations").or_insert_with(|| Value::Object(serde_json::Map::new()));
+        if let Some(notes) = notes.as_object_mut() {
+            notes.insert(annotations::APPLIED.to_owned(), Value::String(digest.clone()));
+        }
+    }
+    (child, digest)
+}
+
+/// What lives, is ours, and is not wanted any more.
+fn deletes(draft: &Draft<'_>, wanted: &Desired) -> Vec<Step> {
+    // Before anything is decided nothing can be known to be too much.
+    if matches!(draft.situation.state, State::Fresh) {
+        return Vec::new();
+    }
+    let superfluous = draft.observed.children.iter().filter(|((kind, name), live)| {
+        let ours = match live.ownership {
+            Ownership::Ours | Ownership::Orphan => true,
+            Ownership::Foreign => false,
+        };
+        let unwanted = !wanted.children.contains_key(&(*kind, name.clone()));
+        let unreadable = *kind == ChildKind::ControllerRevision && !draft.records.contains_key(name);
+        ours && unwanted && !unreadable && live.deleting == Deleting::No && !still_mounted(draft, wanted, *kind, name)
+    });
+    superfluous
+        .map(|((kind, name), live)| Step::Delete(Delete { kind: *kind, name: name.clone(), uid: live.uid.clone() }))
+        .collect()
+}
+
+/// Configuration of a revision stays until its last pod is gone, and copies of Secrets as long as its record.
+fn still_mounted(draft: &Draft<'_>, wanted: &Desired, kind: ChildKind, name: &str) -> bool {
+    let belongs = |revision: &str| name == revision || name.strip_prefix(revision).is_some_and(|s| s.starts_with('-'));
+    match kind {
+        ChildKind::ConfigMap => draft.observed.pods.iter().any(|(revision, pods)| !pods.is_empty() && belongs(revision)),
+        ChildKind::Secret => wanted.records.iter().any(|revision| belongs(revision)),
+        ChildKind::ControllerRevision
+        | ChildKind::ServiceAccount
+        | ChildKind::NetworkPolicy
+        | ChildKind::Deployment
+        | ChildKind::Service
+        | ChildKind::PodDisruptionBudget
+        | ChildKind::HorizontalPodAutoscaler
+        | ChildKind::Ingress
+        | ChildKind::HttpRoute
+        | ChildKind::GrpcRoute
+        | ChildKind::ServiceMonitor
+        | ChildKind::PodMonitor => false,
+    }
+}

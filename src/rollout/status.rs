@@ -1,0 +1,635 @@
+//! The status that follows from a situation, and whether it is worth a write.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use serde::Serialize;
+
+use super::desired::{Desired, TrafficTarget};
+use super::draft::Draft;
+use super::observed::{FailureClass, Observed};
+use super::replicas::Pace;
+use super::resolve::Resolution;
+use super::state::{Change, Held, Return, State};
+use super::transition::{deadline_fault, home_fault};
+use crate::api::conditions::{ConditionStatus, ConditionType};
+use crate::api::{
+    Blame, HistoryEntry, InventoryEntry, MicroserviceStatus, Phase, RevisionStatus, Role, RolloutStatus, StableHealth,
+    Verdict,
+};
+use crate::health::{Assessment, Counts, Traffic, readiness};
+use crate::render::{ChildKind, Identity, pod_template};
+use crate::revision::{Record, changes};
+
+/// The most bytes of a message.
+const MESSAGE_BYTES: usize = 1024;
+/// The most entries of the history.
+const HISTORY: usize = 10;
+/// The most revisions that are listed.
+const REVISIONS: usize = 10;
+/// The most entries of the inventory.
+const INVENTORY: usize = 100;
+
+/// Whether a status is worth a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Worth {
+    /// It says what is written already, but for times.
+    Nothing,
+    /// Only counts differ: soon is early enough.
+    Counts,
+    /// It says something new.
+    News,
+}
+
+/// What is to be said of a service, before it is cast into conditions.
+struct Summary {
+    phase: Phase,
+    message: String,
+    ready: (ConditionStatus, String),
+    reconciling: Option<String>,
+    stalled: Option<String>,
+}
+
+impl Summary {
+    fn healthy(message: String, reason: &str) -> Self {
+        Self {
+            phase: Phase::Healthy,
+            message,
+            ready: (ConditionStatus::True, reason.to_owned()),
+            reconciling: None,
+            stalled: None,
+        }
+    }
+    fn progressing(reason: &str, message: String) -> Self {
+        Self {
+            phase: Phase::Progressing,
+            message,
+            ready: (ConditionStatus::Unknown, reason.to_owned()),
+            reconciling: Some(reason.to_owned()),
+            stalled: None,
+        }
+    }
+    fn waiting(reason: &str, message: String) -> Self {
+        Self { ready: (ConditionStatus::False, reason.to_owned()), ..Self::progressing(reason, message) }
+    }
+    fn stalled(reason: &str, message: String) -> Self {
+        Self {
+            phase: Phase::Degraded,
+            message,
+            ready: (ConditionStatus::False, reason.to_owned()),
+            reconciling: None,
+            stalled: Some(reason.to_owned()),
+        }
+    }
+}
+
+/// The status that follows from the decisions and wishes so far.
+pub fn build(draft: &mut Draft<'_>, wanted: &Desired) -> MicroserviceStatus {
+    let observed = draft.observed;
+    let before = observed.status();
+    let summary = summarise(draft, &before, wanted);
+    let summary = overruled(draft, &before, summary);
+    let carrying = observed.pods.iter().filter(|(revision, _)| wanted.traffic.includes(revision));
+    let counts = carrying.map(|(_, pods)| readiness(pods)).fold(Counts::default(), |sum, next| Counts {
+        live: sum.live + next.live,
+        ready: sum.ready + next.ready,
+        terminating: sum.terminating + next.terminating,
+    });
+    let message = shortened(&summary.message);
+    let mut status = MicroserviceStatus {
+        observed_generation: observed.generation(),
+        phase: Some(summary.phase),
+        message: Some(message.clone()),
+        replicas: counts.live,
+        ready_replicas: counts.ready,
+        desired_replicas: draft.wanted(),
+        ready: Some(format!("{}/{}", counts.ready, draft.wanted())),
+        selector: wanted.traffic.selector(observed.name()),
+        stable_revision: draft.situation.state.stable().map(str::to_owned),
+        revisions: revisions(draft, wanted),
+        rollout: rollout(draft, wanted),
+        commands: commands(draft, &before),
+        history: history(draft, &before),
+        inventory: inventory(wanted),
+        urls: wanted.urls.clone(),
+        conditions: Vec::new(),
+    };
+    let mut conditions = Conditions { before: &before.conditions, generation: observed.generation(), now: draft.now, all: Vec::new() };
+    // kstatus takes the first of Reconciling and Stalled that it meets, so they come first.
+    if let Some(reason) = &summary.reconciling {
+        conditions.add(ConditionType::Reconciling, ConditionStatus::True, reason, &message);
+    }
+    if let Some(reason) = &summary.stalled {
+        conditions.add(ConditionType::Stalled, ConditionStatus::True, reason, &message);
+    }
+    conditions.add(ConditionType::Ready, summary.ready.0, &summary.ready.1, &message);
+    add_available(draft, counts.ready, &mut conditions);
+    add_rolled_out(draft, &mut conditions);
+    add_parts(draft, wanted, &mut conditions);
+    status.conditions = conditions.all;
+    status
+}
+
+// --- what is going on
+
+fn summarise(draft: &mut Draft<'_>, before: &MicroserviceStatus, wanted: &Desired) -> Summary {
+    match draft.situation.state.clone() {
+        State::Fresh => unresolved(draft),
+        State::Starting { candidate, progress } => {
+            let waiting = wanted.waiting_for.clone().unwrap_or_default();
+            match draft.assess(&candidate, None, Traffic::None) {
+                Assessment::Fault(fault) => Summary::stalled(&fault.reason, fault.message),
+                _ if draft.deadline(progress) <= draft.now => {
+                    let fault = deadline_fault(draft, &candidate);
+                    Summary::stalled(&fault.reason, fault.message)
+                }
+                found => {
+                    wake_for(draft, &found);
+                    Summary::progressing("Starting", waiting)
+                }
+            }
+        }
+        State::Steady { stable, held } => steady(draft, before, &stable, held.as_ref()),
+        State::Rolling(change) => changing(draft, &change, "RollingOut", wanted),
+        State::Promoting(change) => changing(draft, &change, "Promoting", wanted),
+        State::Baking(change) => changing(draft, &change, "Baking", wanted),
+        State::Returning(back) => returning(draft, &back, wanted),
+    }
+}
+
+fn unresolved(draft: &Draft<'_>) -> Summary {
+    match &draft.resolution {
+        Resolution::Unresolved(missing) => Summary::waiting(missing.reason, missing.message.clone()),
+        Resolution::Revision(_) => Summary::progressing("Starting", "the first revision is being made".to_owned()),
+    }
+}
+
+fn wake_for(draft: &mut Draft<'_>, found: &Assessment) {
+    match found {
+        Assessment::Watching { recheck } => draft.wake(*recheck),
+        Assessment::Hold { recheck, .. } => draft.wakes.extend(*recheck),
+        Assessment::Fine | Assessment::Fault(_) => {}
+    }
+}
+
+fn steady(draft: &mut Draft<'_>, before: &MicroserviceStatus, stable: &str, held: Option<&Held>) -> Summary {
+    if let Some(held) = held {
+        let again = match held.retry_at {
+            Some(at) => format!("; it is tried again at {}", seconds(at)),
+            None => "; it is not tried again until the spec changes or a retry is asked for".to_owned(),
+        };
+        let message = format!(
+            "{stable} serves; {} was taken back: {}: {}{again}",
+            held.candidate, held.cause.reason, held.cause.message
+        );
+        let reason = match held.cause.blame {
+            Blame::Candidate | Blame::Person | Blame::Superseded => "RolledBack",
+            Blame::Environment => held.cause.reason.as_str(),
+        };
+        return Summary::stalled(reason, message);
+    }
+    let (ready, wanted) = (draft.counts(stable).ready, draft.wanted());
+    match &draft.resolution {
+        Resolution::Unresolved(missing) => return Summary::waiting(missing.reason, missing.message.clone()),
+        Resolution::Revision(target) if target.name != stable => {
+            let message = format!("{stable} serves; {} goes out when replicas is more than 0", target.name);
+            return if wanted == 0 {
+                Summary::healthy(message, "Stopped")
+            } else {
+                Summary::progressing("RolloutPending", format!("{} is about to go out", target.name))
+            };
+        }
+        Resolution::Revision(_) => {}
+    }
+    if wanted == 0 {
+        return Summary::healthy("stopped: replicas is 0".to_owned(), "Stopped");
+    }
+    if ready >= wanted {
+        return Summary::healthy(format!("{stable} serves with {ready} of {wanted} pods"), "Healthy");
+    }
+    let waiting = format!("{ready} of {wanted} pods of {stable} are ready");
+    match draft.assess(stable, None, Traffic::Carrying) {
+        Assessment::Fault(fault) => Summary::stalled(&fault.reason, format!("{waiting}: {}", fault.message)),
+        found => {
+            wake_for(draft, &found);
+            let deadline = unready_since(before).map(|since| {
+                super::draft::later(since, draft.observed.spec().operation.strategy().progress_deadline_seconds())
+            });
+            match deadline {
+                Some(deadline) if deadline <= draft.now => Summary::stalled("PodsNotReady", waiting),
+                Some(deadline) => {
+                    draft.wake(deadline);
+                    Summary::waiting("PodsNotReady", waiting)
+                }
+                None => Summary::waiting("PodsNotReady", waiting),
+            }
+        }
+    }
+}
+
+/// Since when the service has not been ready.
+fn unready_since(before: &MicroserviceStatus) -> Option<Timestamp> {
+    let ready = before.conditions.iter().find(|c| c.type_ == ConditionType::Ready.as_str())?;
+    (ready.status == ConditionStatus::False.as_str()).then_some(ready.last_transition_time.0)
+}
+
+fn changing(draft: &mut Draft<'_>, change: &Change, reason: &str, wanted: &Desired) -> Summary {
+    let waiting = wanted.waiting_for.clone().unwrap_or_default();
+    let past_deadline = draft.deadline(change.progress) <= draft.now && reason != "Baking";
+    match draft.judge(change) {
+        Assessment::Fault(fault) if change.stable_health == StableHealth::Broken => Summary::stalled(
+            "NoHealthyTarget",
+            format!("{}: {}; {} did not serve before, so there is nothing to return to", fault.reason, fault.message, change.stable),
+        ),
+        Assessment::Hold { message, .. } => Summary::progressing("Hold", message),
+        _ if past_deadline && change.stable_health == StableHealth::Broken => {
+            Summary::stalled("NoHealthyTarget", deadline_fault(draft, &change.candidate).message)
+        }
+        _ => Summary::progressing(reason, format!("{} replaces {}: {waiting}", change.candidate, change.stable)),
+    }
+}
+
+fn returning(draft: &Draft<'_>, back: &Return, wanted: &Desired) -> Summary {
+    let waiting = wanted.waiting_for.clone().unwrap_or_default();
+    if draft.counts(&back.stable).ready == 0
+        && let Some(fault) = home_fault(draft, back)
+        && fault.blame == Blame::Candidate
+    {
+        let message = format!("{} cannot serve either: {}: {}", back.stable, fault.reason, fault.message);
+        return Summary::stalled("NoHealthyTarget", message);
+    }
+    let message = format!(
+        "returning from {} to {}: {}: {}; waiting for {waiting}",
+        back.candidate, back.stable, back.cause.reason, back.cause.message
+    );
+    if draft.deadline(back.progress) <= draft.now {
+        return Summary::stalled("ReturnStuck", message);
+    }
+    Summary::progressing("RollingBack", message)
+}
+
+/// What overrules the state: a refused child, and suspension.
+fn overruled(draft: &Draft<'_>, before: &MicroserviceStatus, summary: Summary) -> Summary {
+    let summary = match worst_refusal(draft.observed) {
+        Some((class, message)) if summary.stalled.is_none() => match class {
+            FailureClass::Invalid => Summary::stalled("ChildRefused", message),
+            FailureClass::Forbidden => Summary::stalled("ChildForbidden", message),
+            FailureClass::Foreign => Summary::stalled("NameTaken", message),
+            FailureClass::Transient => Summary::waiting("ApiServerTrouble", message),
+        },
+        Some(_) | None => summary,
+    };
+    let summary = past_patience(draft, before, summary);
+    if draft.suspended() {
+        let message = format!("suspended; {}", summary.message);
+        return Summary { phase: Phase::Suspended, message, ..summary };
+    }
+    summary
+}
+
+/// A dependency that has been missing for longer than the deadline is no progress any more.
+fn past_patience(draft: &Draft<'_>, before: &MicroserviceStatus, summary: Summary) -> Summary {
+    let patience = draft.observed.spec().operation.strategy().progress_deadline_seconds();
+    let missing = matches!(draft.resolution, Resolution::Unresolved(_)) && summary.reconciling.is_some();
+    match unready_since(before) {
+        Some(since) if missing && super::draft::later(since, patience) <= draft.now => {
+            let reason = summary.ready.1.clone();
+            Summary::stalled(&reason, summary.message)
+        }
+        _ => summary,
+    }
+}
+
+fn worst_refusal(observed: &Observed) -> Option<(FailureClass, String)> {
+    let rank = |class: FailureClass| match class {
+        FailureClass::Invalid => 0,
+        FailureClass::Foreign => 1,
+        FailureClass::Forbidden => 2,
+        FailureClass::Transient => 3,
+    };
+    let ((kind, name), failure) = observed.failures.iter().min_by_key(|(key, f)| (rank(f.class), (*key).clone()))?;
+    Some((failure.class, format!("{} {name}: {}", kind.kind(), failure.message)))
+}
+
+// --- conditions
+
+struct Conditions<'a> {
+    before: &'a [Condition],
+    generation: i64,
+    now: Timestamp,
+    all: Vec<Condition>,
+}
+
+impl Conditions<'_> {
+    fn add(&mut self, type_: ConditionType, status: ConditionStatus, reason: &str, message: &str) {
+        let same = self.before.iter().find(|c| c.type_ == type_.as_str() && c.status == status.as_str());
+        self.all.push(Condition {
+            type_: type_.as_str().to_owned(),
+            status: status.as_str().to_owned(),
+            observed_generation: Some(self.generation),
+            last_transition_time: same.map_or(Time(self.now), |c| c.last_transition_time.clone()),
+            reason: reason.to_owned(),
+            message: shortened(message),
+        });
+    }
+}
+
+fn add_available(draft: &Draft<'_>, ready: i32, conditions: &mut Conditions<'_>) {
+    let (status, reason, message) = if ready > 0 {
+        (ConditionStatus::True, "Serving", "ready pods carry the traffic")
+    } else if draft.wanted() == 0 {
+        (ConditionStatus::False, "Stopped", "replicas is 0")
+    } else {
+        (ConditionStatus::False, "NoReadyPod", "no pod that carries traffic is ready")
+    };
+    conditions.add(ConditionType::Available, status, reason, message);
+}
+
+fn add_rolled_out(draft: &Draft<'_>, conditions: &mut Conditions<'_>) {
+    let (status, reason, message) = match &draft.situation.state {
+        State::Steady { stable, held: None } if draft.is_target(stable) => {
+            (ConditionStatus::True, "Promoted", format!("{stable} is what the spec asks for"))
+        }
+        State::Steady { held: Some(held), .. } => {
+            (ConditionStatus::False, "RolledBack", format!("{} was taken back", held.candidate))
+        }
+        State::Steady { .. } | State::Fresh => {
+            (ConditionStatus::False, "Pending", "what the spec asks for has not gone out".to_owned())
+        }
+        State::Starting { .. } | State::Rolling(_) | State::Promoting(_) | State::Baking(_) | State::Returning(_) => {
+            (ConditionStatus::False, "UnderWay", "a rollout is under way".to_owned())
+        }
+    };
+    conditions.add(ConditionType::RolledOut, status, reason, &message);
+}
+
+/// One condition for each part that cannot be served; none where all is well.
+fn add_parts(draft: &Draft<'_>, wanted: &Desired, conditions: &mut Conditions<'_>) {
+    let observed = draft.observed;
+    if let Some((class, message)) = worst_refusal(observed) {
+        let reason = match class {
+            FailureClass::Invalid => "ChildRefused",
+            FailureClass::Forbidden => "ChildForbidden",
+            FailureClass::Foreign => "NameTaken",
+            FailureClass::Transient => "ApiServerTrouble",
+        };
+        conditions.add(ConditionType::ChildrenApplied, ConditionStatus::False, reason, &message);
+    }
+    if !observed.unreadable.is_empty() {
+        let message = observed.unreadable.join("; ");
+        conditions.add(ConditionType::ChildrenApplied, ConditionStatus::False, "RecordUnreadable", &message);
+    }
+    if let Some(contest) = observed.contested.first() {
+        let message = format!(
+            "{} {} was changed by {} {} times in 10 minutes and put back each time: stop it, or change the Microservice instead",
+            contest.child.0.kind(), contest.child.1, contest.manager, contest.times
+        );
+        conditions.add(ConditionType::ChildContested, ConditionStatus::True, "FieldsTaken", &message);
+    }
+    if let Some((reason, message)) = route_trouble(observed, wanted) {
+        conditions.add(ConditionType::RoutesReady, ConditionStatus::False, reason, &message);
+    }
+    if let Some(kind) = missing_monitor(observed) {
+        let message = format!("this cluster does not serve {}: install the Prometheus operator's CRDs, or set monitoring.kind", kind.kind());
+        conditions.add(ConditionType::MonitoringReady, ConditionStatus::False, "KindMissing", &message);
+    }
+    if let Some(name) = observed.foreign_budgets.first() {
+        let message = format!(
+            "PodDisruptionBudget {name} selects these pods too, and two budgets block every eviction: remove it, or set disruptionBudget.mode Disabled"
+        );
+        conditions.add(ConditionType::DisruptionBudgetReady, ConditionStatus::False, "ForeignBudget", &message);
+    }
+    if let Some(message) = refresh_available(draft) {
+        conditions.add(ConditionType::RefreshAvailable, ConditionStatus::True, "RenderedDifferently", &message);
+    }
+}
+
+fn route_trouble(observed: &Observed, wanted: &Desired) -> Option<(&'static str, String)> {
+    let exposure = &observed.spec().exposure;
+    for route in &exposure.routes {
+        let Some(gateway) = &route.gateway else { continue };
+        let kind = match gateway.kind.unwrap_or_default() {
+            crate::api::GatewayKind::HttpRoute => ChildKind::HttpRoute,
+            crate::api::GatewayKind::GrpcRoute => ChildKind::GrpcRoute,
+        };
+        if !observed.served_kinds.contains(&kind) {
+            return Some(("KindMissing", format!("this cluster does not serve {}: install the Gateway API's CRDs", kind.kind())));
+        }
+    }
+    wanted.children.keys().filter(|(kind, _)| matches!(kind, ChildKind::HttpRoute | ChildKind::GrpcRoute)).find_map(
+        |key| {
+            let live = observed.children.get(key)?;
+            let parents = live.object.pointer("/status/parents")?.as_array()?;
+            parents.iter().find_map(|parent| refused_by(&key.1, parent))
+        },
+    )
+}
+
+/// Why a parent does not take a route.
+fn refused_by(route: &str, parent: &serde_json::Value) -> Option<(&'static str, String)> {
+    let conditions = parent.get("conditions")?.as_array()?;
+    let text = |value: &serde_json::Value, key: &str| value.get(key).and_then(|v| v.as_str()).unwrap_or_default().to_owned();
+    let bad = conditions.iter().find(|c| {
+        matches!(text(c, "type").as_str(), "Accepted" | "ResolvedRefs") && text(c, "status") == "False"
+    })?;
+    let gateway = parent.pointer("/parentRef/name").and_then(|v| v.as_str()).unwrap_or_default();
+    Some(("NotAccepted", format!("{gateway} does not take route {route}: {}: {}", text(bad, "reason"), text(bad, "message"))))
+}
+
+fn missing_monitor(observed: &Observed) -> Option<ChildKind> {
+    let monitoring = observed.spec().operation.monitoring.as_ref()?;
+    let exposure = crate::render::Exposure::of(&observed.spec().exposure);
+    let identity = Identity::of(&observed.service, observed.namespace());
+    let kind = crate::render::monitor(&identity, monitoring, &exposure)?.kind;
+    (!observed.served_kinds.contains(&kind)).then_some(kind)
+}
+
+fn refresh_available(draft: &Draft<'_>) -> Option<String> {
+    let stable = draft.records.get(draft.situation.state.stable()?)?;
+    if stable.data.rendered_by == env!("CARGO_PKG_VERSION") {
+        return None;
+    }
+    let identity = Identity::of(&draft.observed.service, draft.observed.namespace());
+    let mut today = stable.data.clone();
+    today.template = pod_template(&identity, &stable.name, &stable.data.input, &stable.data.snapshots);
+    (today.template != stable.data.template).then(|| {
+        format!(
+            "{} was rendered by {}; this operator would make it differently: {}",
+            stable.name, stable.data.rendered_by, changes(&stable.data, &today)
+        )
+    })
+}
+
+// --- lists
+
+fn revisions(draft: &Draft<'_>, wanted: &Desired) -> Vec<RevisionStatus> {
+    let state = &draft.situation.state;
+    let role = |name: &str| {
+        if state.stable() == Some(name) {
+            Some(Role::Stable)
+        } else if state.live().contains(&name) {
+            Some(Role::Candidate)
+        } else {
+            (draft.situation.previous.as_deref() == Some(name)).then_some(Role::Previous)
+        }
+    };
+    let mut records: Vec<&Record> = draft.records.values().filter(|r| wanted.records.contains(&r.name)).collect();
+    // The live ones first, then the newest.
+    records.sort_by_key(|r| (!state.live().contains(&r.name.as_str()), std::cmp::Reverse(r.number)));
+    records.truncate(REVISIONS);
+    records.into_iter().map(|record| revision(draft, wanted, record, role(&record.name))).collect()
+}
+
+fn revision(draft: &Draft<'_>, wanted: &Desired, record: &Record, role: Option<Role>) -> RevisionStatus {
+    let counts = draft.counts(&record.name);
+    let mut image_ids: Vec<String> =
+        draft.observed.pods_of(&record.name).iter().filter_map(|p| p.image_id()).map(str::to_owned).collect();
+    image_ids.sort();
+    image_ids.dedup();
+    image_ids.truncate(5);
+    let before = draft.records.values().filter(|r| r.number < record.number).max_by_key(|r| r.number);
+    RevisionStatus {
+        name: record.name.clone(),
+        image: record.image().to_owned(),
+        image_ids,
+        replicas: counts.live,
+        ready: counts.ready,
+        weight: weight(draft, wanted, &record.name),
+        role,
+        rejected: record.notes.rejected.as_ref().map(|note| Verdict {
+            seq: note.seq,
+            reason: note.reason.clone(),
+            message: shortened(&note.message),
+        }),
+        changes: before.map(|before| shortened(&changes(&before.data, &record.data))),
+        rendered_by: Some(record.data.rendered_by.clone()),
+    }
+}
+
+/// The share of the traffic that a revision gets, in percent.
+fn weight(draft: &Draft<'_>, wanted: &Desired, revision: &str) -> i32 {
+    match &wanted.traffic {
+        TrafficTarget::Nobody => 0,
+        TrafficTarget::Only(only) => if only == revision { 100 } else { 0 },
+        TrafficTarget::Shared => {
+            let live = draft.situation.state.live();
+            let total: i32 = live.iter().map(|name| draft.counts(name).ready).sum();
+            let ready = if live.contains(&revision) { draft.counts(revision).ready } else { 0 };
+            if total == 0 { 0 } else { (ready * 100 + total / 2) / total }
+        }
+    }
+}
+
+fn rollout(draft: &Draft<'_>, wanted: &Desired) -> Option<RolloutStatus> {
+    let mut status = draft.situation.write()?;
+    status.waiting_for = wanted.waiting_for.as_deref().map(shortened);
+    if let Some(cause) = &mut status.cause {
+        cause.message = shortened(&cause.message);
+    }
+    if let State::Rolling(change) | State::Promoting(change) = &draft.situation.state {
+        status.deadline = Some(Time(draft.deadline(change.progress)));
+        status.step = Some(1);
+        status.of = Some(1);
+    }
+    if let Some(candidate) = draft.situation.state.candidate().filter(|c| draft.situation.state.live().contains(c)) {
+        status.effective_weight = weight(draft, wanted, candidate);
+        status.weight = match &draft.situation.state {
+            State::Rolling(change) if draft.pace(&change.stable, &change.candidate) == Pace::FullSize => 0,
+            State::Fresh | State::Steady { .. } | State::Returning(_) => 0,
+            State::Starting { .. } | State::Rolling(_) | State::Promoting(_) | State::Baking(_) => 100,
+        };
+    }
+    Some(status)
+}
+
+fn commands(draft: &Draft<'_>, before: &MicroserviceStatus) -> Vec<crate::api::CommandStatus> {
+    let mut commands = before.commands.clone();
+    for done in &draft.commands {
+        commands.retain(|c| c.verb != done.verb);
+        commands.push(done.clone());
+    }
+    commands
+}
+
+fn history(draft: &Draft<'_>, before: &MicroserviceStatus) -> Vec<HistoryEntry> {
+    let mut history = draft.ended.clone();
+    history.reverse();
+    let known = |seq: i64| draft.ended.iter().any(|e| e.seq == seq);
+    history.extend(before.history.iter().filter(|e| !known(e.seq)).cloned());
+    history.truncate(HISTORY);
+    history
+}
+
+fn inventory(wanted: &Desired) -> Vec<InventoryEntry> {
+    let entries = wanted.children.keys().map(|(kind, name)| InventoryEntry {
+        group: kind.group().to_owned(),
+        kind: kind.kind().to_owned(),
+        name: name.clone(),
+    });
+    entries.take(INVENTORY).collect()
+}
+
+/// At most [`MESSAGE_BYTES`], cut between characters.
+fn shortened(text: &str) -> String {
+    if text.len() <= MESSAGE_BYTES {
+        return text.to_owned();
+    }
+    let end = (0..=MESSAGE_BYTES - 3).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
+    format!("{}...", &text[..end])
+}
+
+fn seconds(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+// --- is it worth a write
+
+/// Whether `after` says something that `before` does not.
+pub fn worth(before: Option<&MicroserviceStatus>, after: &MicroserviceStatus) -> Worth {
+    let Some(before) = before else { return Worth::News };
+    if without_counts(before) != without_counts(after) {
+        Worth::News
+    } else if without_times(before) != without_times(after) {
+        Worth::Counts
+    } else {
+        Worth::Nothing
+    }
+}
+
+fn without_times(status: &MicroserviceStatus) -> MicroserviceStatus {
+    let mut status = status.clone();
+    for condition in &mut status.conditions {
+        condition.last_transition_time = Time(Timestamp::UNIX_EPOCH);
+    }
+    status
+}
+
+/// What is left when numbers that change by themselves while pods come and go are taken out.
+fn without_counts(status: &MicroserviceStatus) -> MicroserviceStatus {
+    let mut status = without_times(status);
+    let under_way = status.phase == Some(Phase::Progressing);
+    if let Some(rollout) = &mut status.rollout {
+        rollout.effective_weight = 0;
+        rollout.progress_at = None;
+        rollout.ready_high = 0;
+        rollout.deadline = None;
+        rollout.waiting_for = None;
+    }
+    for revision in &mut status.revisions {
+        revision.replicas = 0;
+        revision.ready = 0;
+        revision.weight = 0;
+        revision.image_ids.clear();
+    }
+    status.replicas = 0;
+    status.ready_replicas = 0;
+    status.ready = None;
+    if under_way {
+        status.message = None;
+        for condition in &mut status.conditions {
+            condition.message.clear();
+        }
+        // Served or not while pods come: the next write says it soon enough, the end of the rollout at once.
+        status.conditions.retain(|c| c.type_ != ConditionType::Available.as_str());
+    }
+    status
+}
