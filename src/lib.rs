@@ -2,7 +2,12 @@
 //! data and touch neither the network nor a clock. `controller` is the only room that talks to the API server.
 
 pub mod api;
+pub mod controller;
+pub mod cli;
 pub mod health;
+pub mod http;
 pub mod render;
 pub mod revision;
 pub mod rollout;
+pub mod telemetry;
+pub mod validate;

@@ -1,1 +1,14 @@
-fn main(){ println!("{}", microservice_operator::api::crd_yaml().unwrap()); }
+//! The operator process: arguments, wiring, shutdown; nothing else.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use microservice_operator::cli::{self, Arguments, Command};
+
+fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Run(arguments) => cli::run(arguments),
+        Command::Crds => cli::crds(),
+        Command::Render(arguments) => cli::render(&arguments),
+    }
+}

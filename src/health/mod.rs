@@ -8,6 +8,8 @@ mod counts;
 mod kubelet;
 mod ledger;
 mod pod;
+mod rules;
+mod symptom;
 mod text;
 mod verdict;
 

@@ -665,6 +665,13 @@ fn a_stable_crash_counts_only_since_the_candidate_is_there() {
         carrying(&candidate, &stable(900)),
         Assessment::Hold { .. }
     ));
+    // Where the candidate is older than ten minutes, those of the last ten.
+    let old = vec![PodFixture::starting("p0").crash_loop(1, failure(950)).snapshot()];
+    assert!(matches!(carrying(&old, &stable(NOW - 601)), Assessment::Fault(_)));
+    assert!(matches!(
+        carrying(&old, &stable(NOW - 600)),
+        Assessment::Hold { .. }
+    ));
 }
 
 #[test]

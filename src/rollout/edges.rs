@@ -41,6 +41,35 @@ pub enum Edge {
     Release,
 }
 
+impl Edge {
+    /// Its name, as in the log.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Start => "Start",
+            Self::Repair => "Repair",
+            Self::Started => "Started",
+            Self::StartOver => "StartOver",
+            Self::Roll => "Roll",
+            Self::Promote => "Promote",
+            Self::PromoteAtOnce => "PromoteAtOnce",
+            Self::Bake => "Bake",
+            Self::Finish => "Finish",
+            Self::Reject => "Reject",
+            Self::Rollback => "Rollback",
+            Self::Supersede => "Supersede",
+            Self::FixForward => "FixForward",
+            Self::Returned => "Returned",
+            Self::Hold => "Hold",
+            Self::Release => "Release",
+        }
+    }
+
+    /// Whether it takes a revision back because something is wrong with it.
+    pub fn is_grave(self) -> bool {
+        matches!(self, Self::Reject | Self::Rollback)
+    }
+}
+
 /// A row of the table.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct EdgeRow {

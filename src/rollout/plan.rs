@@ -15,7 +15,7 @@ use super::resolve::resolve;
 use super::state::State;
 use super::status::{self, Worth};
 use super::transition::advance;
-use crate::api::{DeletionPolicy, MicroserviceStatus, annotations};
+use crate::api::{DeletionPolicy, HistoryEntry, MicroserviceStatus, annotations};
 use crate::render::{Child, ChildKind};
 use crate::revision::RevisionDigest;
 
@@ -30,6 +30,8 @@ pub struct Plan {
     pub status: MicroserviceStatus,
     /// Whether that is worth a write where no step writes it.
     pub worth: Worth,
+    /// The rollouts that ended by them.
+    pub ended: Vec<HistoryEntry>,
     /// What people are told once the decisions are durable.
     pub events: Vec<EventDraft>,
     /// When to plan again although nothing has happened.
@@ -111,6 +113,7 @@ pub fn plan(observed: &Observed, now: Timestamp) -> Plan {
         return Plan {
             edges: Vec::new(),
             steps: Vec::new(),
+            ended: Vec::new(),
             status: observed.status(),
             worth: Worth::Nothing,
             events: Vec::new(),
@@ -132,6 +135,7 @@ pub fn plan(observed: &Observed, now: Timestamp) -> Plan {
         steps,
         status,
         worth,
+        ended: draft.ended,
         events: draft.events,
         wake: draft.wakes.into_iter().filter(|at| *at > now).min(),
     }

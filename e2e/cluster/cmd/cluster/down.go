@@ -49,11 +49,15 @@ func down(l layout) error {
 
 // end ends a running cluster and waits until nothing of it holds the lock any more.
 func end(l layout, s state) error {
-	network, err := openNetwork(s.Init)
-	if err != nil {
+	network, err := openNetwork(s.Init, s.Supervisor)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // one of them may have been killed a moment ago
 		return err
 	}
-	if err := syscall.Kill(s.Supervisor, syscall.SIGTERM); err != nil {
+	err = syscall.Kill(s.Supervisor, syscall.SIGTERM)
+	if errors.Is(err, syscall.ESRCH) {
+		err = syscall.Kill(s.Init, syscall.SIGKILL) // which a supervisor that was killed a moment ago has told already
+	}
+	if err != nil && !errors.Is(err, syscall.ESRCH) {
 		return fmt.Errorf("cannot end the cluster in %s (process %d): %w", l, s.Supervisor, err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), downTime)

@@ -32,7 +32,7 @@ spec:
 `
 
 // patience is the deadline of all polling in these tests.
-const patience = 12 * time.Second
+const patience = time.Minute
 
 // runner builds the runner and returns its path. Without CLUSTER_E2E the test is skipped.
 func runner(t *testing.T) string {
@@ -50,14 +50,20 @@ func runner(t *testing.T) string {
 	return path
 }
 
-// shortDir returns a directory whose path is short enough for sockets.
+// shortDir returns a directory whose path is short enough for sockets. A cluster that a failed test leaves in it is
+// ended.
 func shortDir(t *testing.T) layout {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "cluster-test-")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	t.Cleanup(func() {
+		if err := down(layout(dir)); err != nil {
+			t.Log(err)
+		}
+		os.RemoveAll(dir)
+	})
 	return layout(dir)
 }
 
@@ -198,7 +204,6 @@ func (w witness) pinned(mount string) bool {
 func deployed(t *testing.T, runner string) (layout, witness) {
 	t.Helper()
 	l := shortDir(t)
-	t.Cleanup(func() { _ = exec.Command(runner, "down", "--dir", string(l)).Run() })
 	must(t, "", runner, "up", "--dir", string(l))
 	kubectl := func(input string, args ...string) string {
 		return must(t, input, append([]string{runner, "exec", "--dir", string(l), "--", "kubectl"}, args...)...)
@@ -250,6 +255,14 @@ func TestLeavesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		go func() { _ = left.Wait() }()
+		eventually(t, "waiting for COMMAND to enter the network", func() []string {
+			name, _ := os.Readlink(networkNamespace(left.Process.Pid))
+			line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", left.Process.Pid))
+			if w.namespaces[name] && bytes.HasPrefix(line, []byte("sleep")) {
+				return nil
+			}
+			return []string{"it is outside"}
+		})
 		must(t, "", cluster, "down", "--dir", string(l))
 		w.nothingLeft(t)
 		w.noDirectory(t)
@@ -339,6 +352,44 @@ func TestRunReturnsTheStatusOfItsCommand(t *testing.T) {
 	}
 }
 
+func TestRunEndsWhatItsCommandLeft(t *testing.T) {
+	cluster := runner(t)
+	const left = "sleep\x00600.25\x00"
+	must(t, "", cluster, "run", "--control-plane-only", "--", "setsid", "--fork", "sleep", "600.25")
+	for _, pid := range pids(t) {
+		if line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); string(line) == left {
+			t.Errorf("process %d is left", pid)
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
+}
+
+func TestImageLoadedWhileRunning(t *testing.T) {
+	cluster := runner(t)
+	l := shortDir(t)
+	must(t, "", cluster, "up", "--dir", string(l))
+	program := filepath.Join(t.TempDir(), "misbehave")
+	build := exec.Command("go", "build", "-o", program, "../../misbehave")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if output, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, output)
+	}
+	// The reference that it prints is by digest, and a pod can use it.
+	reference := strings.TrimSpace(must(t, "", cluster, "image", "load", "--dir", string(l),
+		"--env", "EXIT_AFTER_SECONDS=0", "--env", "EXIT_CODE=7", "registry.local/quits:1", program))
+	kubectl := func(args ...string) string {
+		return must(t, "", append([]string{cluster, "exec", "--dir", string(l), "--", "kubectl"}, args...)...)
+	}
+	kubectl("run", "quits", "--image="+reference, "--restart=Never")
+	kubectl("wait", "pod/quits", "--for=jsonpath={.status.phase}=Failed", "--timeout="+patience.String())
+	state := kubectl("get", "pod", "quits", "-o", "jsonpath={.status.containerStatuses[0].state.terminated}")
+	for _, want := range []string{`"exitCode":7`, `"message":"fatal: no database"`} {
+		if !strings.Contains(state, want) {
+			t.Errorf("no %s in %s", want, state)
+		}
+	}
+}
+
 func TestTwoClustersAtOnce(t *testing.T) {
 	cluster := runner(t)
 	first, w := deployed(t, cluster)
@@ -358,7 +409,6 @@ func TestTwoClustersAtOnce(t *testing.T) {
 func TestFaultsOfTheAPIServer(t *testing.T) {
 	cluster := runner(t)
 	l := shortDir(t)
-	t.Cleanup(func() { _ = exec.Command(cluster, "down", "--dir", string(l)).Run() })
 	must(t, "", cluster, "up", "--control-plane-only", "--dir", string(l))
 	order := func(action string) { must(t, "", cluster, "apiserver", action, "--dir", string(l)) }
 	answers := func() error {
@@ -414,6 +464,11 @@ func TestWithoutRoot(t *testing.T) {
 	cluster = filepath.Join(home, "cluster")
 
 	l := layout(filepath.Join(home, "c"))
+	t.Cleanup(func() {
+		if err := down(l); err != nil {
+			t.Log(err)
+		}
+	})
 	if up := as(cluster, "up", "--dir", string(l)); !strings.Contains(up, "SIMULATED") {
 		t.Errorf("it does not say that pods are simulated: %s", up)
 	}

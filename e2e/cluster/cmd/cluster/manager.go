@@ -99,7 +99,7 @@ func (m *manager) launch(name, binary string, args []string) (end <-chan syscall
 		Dir:   string(m.layout),
 		Env:   m.environment(),
 		Files: []*os.File{null, output, output},
-		Sys:   &syscall.SysProcAttr{Setpgid: true},
+		Sys:   &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
 	})
 	if child.fail != nil {
 		return nil, 0, fmt.Errorf("cannot start %s: %w", name, child.fail)

@@ -16,21 +16,18 @@ import (
 
 func networkNamespace(pid int) string { return fmt.Sprintf("/proc/%d/ns/net", pid) }
 
-// openNetwork opens the network namespace of a cluster's init. It returns nil if that is the machine's own, which
-// must never be swept.
-func openNetwork(pid int) (*os.File, error) {
-	machine, err := os.Stat(networkNamespace(1))
-	if os.IsPermission(err) {
-		return nil, nil // without root there is no namespace of one's own
-	}
+// openNetwork opens the network namespace of a cluster's init. It returns nil if that is the one of a process outside,
+// which must never be swept. (Not even root may look at that of the machine's process 1 everywhere.)
+func openNetwork(init, outside int) (*os.File, error) {
+	shared, err := os.Stat(networkNamespace(outside))
 	if err != nil {
 		return nil, err
 	}
-	file, err := os.Open(networkNamespace(pid))
+	file, err := os.Open(networkNamespace(init))
 	if err != nil {
 		return nil, err
 	}
-	if cluster, err := file.Stat(); err != nil || os.SameFile(machine, cluster) {
+	if cluster, err := file.Stat(); err != nil || os.SameFile(shared, cluster) {
 		file.Close()
 		return nil, err
 	}

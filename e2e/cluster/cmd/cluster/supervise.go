@@ -105,7 +105,7 @@ func startInit(l layout, c config) (*exec.Cmd, *os.File, error) {
 	if err := l.writeState(state{Supervisor: os.Getpid(), Init: init.Process.Pid}); err != nil {
 		return nil, nil, err
 	}
-	network, err := openNetwork(init.Process.Pid)
+	network, err := openNetwork(init.Process.Pid, os.Getpid())
 	return init, network, err
 }
 

@@ -1,0 +1,74 @@
+//! The command line: what can be asked of the binary. All but `run` works without a cluster.
+
+mod render;
+mod run;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub use render::RenderArguments;
+pub use run::{RunArguments, run};
+
+use crate::api::crd_yaml;
+
+/// A Kubernetes operator: one Microservice resource, every change a watched rollout that takes itself back.
+#[derive(Debug, Parser)]
+#[command(name = "microservice-operator", version)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the binary can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the operator.
+    Run(RunArguments),
+    /// Print the CustomResourceDefinitions as YAML.
+    Crds,
+    /// Check Microservices in a file, and print the objects of their first deployment as YAML.
+    Render(RenderArguments),
+}
+
+/// Prints the CRDs.
+pub fn crds() -> ExitCode {
+    match crd_yaml() {
+        Ok(text) => print(&text),
+        Err(error) => complain(&[format!("the CRDs cannot be written as YAML, please report this: {error}")]),
+    }
+}
+
+/// Checks and renders a file.
+pub fn render(arguments: &RenderArguments) -> ExitCode {
+    match render::render(arguments) {
+        Ok(rendered) => {
+            say(&rendered.remarks);
+            print(&rendered.yaml)
+        }
+        Err(problems) => complain(&problems),
+    }
+}
+
+/// Prints the result. A reader that has seen enough (`| head`) is no failure.
+fn print(text: &str) -> ExitCode {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => complain(&[format!("cannot write to standard output: {error}")]),
+    }
+}
+
+fn complain(problems: &[String]) -> ExitCode {
+    say(problems);
+    ExitCode::FAILURE
+}
+
+fn say(lines: &[String]) {
+    for line in lines {
+        // Nobody is left to tell when standard error is closed.
+        let _ = writeln!(std::io::stderr(), "{line}");
+    }
+}

@@ -1,0 +1,125 @@
+//! `run`: the operator itself.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Args;
+use jiff::Timestamp;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::controller::{self, Scope, SecretTracking};
+use crate::http::{Endpoints, Readiness, serve};
+use crate::telemetry::{LogFormat, Metrics, logs};
+
+/// How the operator runs. Each flag has a twin in the environment.
+#[derive(Debug, Args)]
+pub struct RunArguments {
+    /// The kubeconfig. Default: KUBECONFIG, the usual file, or the service account of the pod.
+    #[arg(long, env = "MICROSERVICE_KUBECONFIG")]
+    kubeconfig: Option<std::path::PathBuf>,
+    /// The context of the kubeconfig. Default: its current one.
+    #[arg(long, env = "MICROSERVICE_CONTEXT")]
+    context: Option<String>,
+    /// Serve these namespaces only, separated by commas. Default: all.
+    #[arg(long, env = "MICROSERVICE_NAMESPACES", value_delimiter = ',')]
+    namespaces: Vec<String>,
+    /// Read Secrets, for files with track: Snapshot. Needs the right to.
+    #[arg(long, env = "MICROSERVICE_TRACK_SECRETS")]
+    track_secrets: bool,
+    /// How many services are worked on at a time.
+    #[arg(long, env = "MICROSERVICE_CONCURRENCY", default_value_t = 16)]
+    concurrency: usize,
+    /// Where /metrics, /livez and /readyz are served.
+    #[arg(long, env = "MICROSERVICE_METRICS_ADDRESS", default_value = "0.0.0.0:8080")]
+    metrics_address: SocketAddr,
+    /// A level, or more in the syntax of EnvFilter, for example info,kube=debug.
+    #[arg(long, env = "MICROSERVICE_LOG_LEVEL", default_value = "info")]
+    log_level: String,
+    /// How log lines are written.
+    #[arg(long, env = "MICROSERVICE_LOG_FORMAT", value_enum, default_value_t)]
+    log_format: LogFormat,
+    /// The name of this instance in events. Default: the host's name.
+    #[arg(long, env = "POD_NAME")]
+    instance: Option<String>,
+}
+
+/// Runs the operator until SIGTERM or SIGINT.
+pub fn run(arguments: RunArguments) -> ExitCode {
+    if let Err(error) = logs::install(arguments.log_format, &arguments.log_level) {
+        return super::complain(&[error.to_string()]);
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return super::complain(&[format!("the runtime cannot be started: {error}")]),
+    };
+    match runtime.block_on(operate(arguments)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => super::complain(&[format!("{error:#}")]),
+    }
+}
+
+async fn operate(arguments: RunArguments) -> anyhow::Result<()> {
+    use anyhow::Context as _;
+    let client = Client::try_from(config(&arguments).await?)?;
+    let metrics = Arc::new(Metrics::new(Timestamp::now()));
+    let readiness = Readiness::new();
+    let shutdown = CancellationToken::new();
+    let address = arguments.metrics_address;
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("--metrics-address {address} cannot be listened on"))?;
+    tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "starting");
+    let endpoints = Endpoints { metrics: Arc::clone(&metrics), readiness: readiness.clone() };
+    let pages = tokio::spawn(serve(listener, endpoints, shutdown.clone().cancelled_owned()));
+    tokio::spawn(stop_on_signal(shutdown.clone()));
+    let options = controller::Options {
+        client,
+        scope: if arguments.namespaces.is_empty() { Scope::Cluster } else { Scope::Namespaces(arguments.namespaces) },
+        secrets: if arguments.track_secrets { SecretTracking::Enabled } else { SecretTracking::Disabled },
+        concurrency: arguments.concurrency.max(1),
+        instance: arguments.instance,
+        metrics,
+        readiness,
+    };
+    controller::run(options, shutdown.clone()).await;
+    shutdown.cancel();
+    pages.await??;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn config(arguments: &RunArguments) -> anyhow::Result<Config> {
+    let options = KubeConfigOptions { context: arguments.context.clone(), ..KubeConfigOptions::default() };
+    let mut config = match &arguments.kubeconfig {
+        Some(path) => Config::from_custom_kubeconfig(Kubeconfig::read_from(path)?, &options).await?,
+        None if arguments.context.is_some() => Config::from_kubeconfig(&options).await?,
+        None => Config::infer().await?,
+    };
+    // Each write has a time limit and its own way back; the client's retries would go on for minutes behind them.
+    config.default_retry = false;
+    Ok(config)
+}
+
+/// The first signal ends in order, the second at once.
+async fn stop_on_signal(shutdown: CancellationToken) {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return;
+    };
+    for _ in 0..2 {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        if shutdown.is_cancelled() {
+            std::process::exit(1);
+        }
+        tracing::info!("stopping");
+        shutdown.cancel();
+    }
+}

@@ -1,0 +1,242 @@
+//! What is kept of each object: children of all kinds in one form, and the few others in the form that is needed.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::ControllerRevision;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
+use kube::api::{DynamicObject, PartialObjectMeta};
+use serde_json::Value;
+
+use super::cache::{Cached, ServiceKey};
+use crate::api::{Microservice, annotations, labels};
+use crate::render::ChildKind;
+use crate::revision::{Record, RecordError};
+use crate::rollout::{Deleting, DeploymentView, LiveChild, Ownership};
+
+/// A child of any kind.
+#[derive(Debug)]
+pub struct ChildEntry {
+    metadata: ObjectMeta,
+    object: Arc<Value>,
+    last_foreign_manager: Option<String>,
+    /// What is read from it once, when it arrives.
+    pub parsed: Parsed,
+}
+
+/// What the engine looks at in a child, beyond its fields.
+#[derive(Debug)]
+pub enum Parsed {
+    /// A record.
+    Record(Box<Result<Record, RecordError>>),
+    /// A Deployment.
+    Deployment(Box<DeploymentView>),
+    /// Nothing else.
+    Plain,
+}
+
+impl ChildEntry {
+    /// Reads an object as it came from the API server.
+    pub fn new(kind: ChildKind, mut object: DynamicObject) -> Self {
+        let managers = object.metadata.managed_fields.take().unwrap_or_default();
+        let last_foreign_manager = last_foreign_manager(&managers);
+        let metadata = object.metadata.clone();
+        let value = serde_json::to_value(&object).unwrap_or_default();
+        let parsed = match kind {
+            ChildKind::ControllerRevision => match serde_json::from_value::<ControllerRevision>(value.clone()) {
+                Ok(record) => Parsed::Record(Box::new(Record::read(&record))),
+                Err(_) => {
+                    let name = metadata.name.clone().unwrap_or_default();
+                    Parsed::Record(Box::new(Err(RecordError::Empty(name))))
+                }
+            },
+            ChildKind::Deployment => Parsed::Deployment(Box::new(deployment_view(&metadata, &value))),
+            ChildKind::ConfigMap
+            | ChildKind::Secret
+            | ChildKind::ServiceAccount
+            | ChildKind::NetworkPolicy
+            | ChildKind::Service
+            | ChildKind::PodDisruptionBudget
+            | ChildKind::HorizontalPodAutoscaler
+            | ChildKind::Ingress
+            | ChildKind::HttpRoute
+            | ChildKind::GrpcRoute
+            | ChildKind::ServiceMonitor
+            | ChildKind::PodMonitor => Parsed::Plain,
+        };
+        Self { metadata, object: Arc::new(value), last_foreign_manager, parsed }
+    }
+
+    /// The child as the engine sees it, for the Microservice with this uid.
+    pub fn live(&self, service_uid: &str, service_name: &str) -> LiveChild {
+        let (ownership, being_collected) = ownership(&self.metadata, service_uid, service_name);
+        let leaving = self.metadata.deletion_timestamp.is_some() || being_collected;
+        let notes = self.metadata.annotations.as_ref();
+        LiveChild {
+            uid: self.metadata.uid.clone().unwrap_or_default(),
+            ownership,
+            applied: notes.and_then(|a| a.get(annotations::APPLIED)).cloned(),
+            object: Arc::clone(&self.object),
+            deleting: if leaving { Deleting::Yes } else { Deleting::No },
+            last_foreign_manager: self.last_foreign_manager.clone(),
+        }
+    }
+}
+
+/// Whose an object is, and whether it waits for garbage collection with an earlier Microservice of the same name.
+pub fn ownership(metadata: &ObjectMeta, service_uid: &str, service_name: &str) -> (Ownership, bool) {
+    let owners = metadata.owner_references.iter().flatten();
+    match owners.into_iter().find(|owner| owner.controller == Some(true)) {
+        Some(owner) if owner.uid == service_uid => (Ownership::Ours, false),
+        Some(owner) => {
+            let earlier = owner.kind == "Microservice" && owner.name == service_name;
+            (Ownership::Foreign, earlier)
+        }
+        None if label(metadata, labels::MANAGED_BY) == Some(labels::MANAGER) => (Ownership::Orphan, false),
+        None => (Ownership::Foreign, false),
+    }
+}
+
+fn label<'a>(metadata: &'a ObjectMeta, key: &str) -> Option<&'a str> {
+    metadata.labels.as_ref()?.get(key).map(String::as_str)
+}
+
+fn last_foreign_manager(managers: &[ManagedFieldsEntry]) -> Option<String> {
+    let foreign = managers.iter().filter(|m| {
+        m.manager.as_deref() != Some(labels::MANAGER) && m.subresource.as_deref().unwrap_or_default().is_empty()
+    });
+    foreign.max_by_key(|m| m.time.as_ref().map(|t| t.0)).and_then(|m| m.manager.clone())
+}
+
+fn deployment_view(metadata: &ObjectMeta, object: &Value) -> DeploymentView {
+    let selector = object.pointer("/spec/selector/matchLabels").cloned().unwrap_or_default();
+    let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
+    let failure = conditions.into_iter().flatten().find(|c| {
+        c.get("type").and_then(Value::as_str) == Some("ReplicaFailure")
+            && c.get("status").and_then(Value::as_str) == Some("True")
+    });
+    DeploymentView {
+        revision: label(metadata, labels::REVISION).unwrap_or_default().to_owned(),
+        replicas: object
+            .pointer("/spec/replicas")
+            .and_then(Value::as_i64)
+            .and_then(|n| i32::try_from(n).ok())
+            .unwrap_or(1),
+        failure: failure.and_then(|c| c.get("message")).and_then(Value::as_str).map(str::to_owned),
+        template: object.pointer("/spec/template").cloned().unwrap_or_default(),
+        selector: serde_json::from_value(selector).unwrap_or_default(),
+    }
+}
+
+fn version(metadata: &ObjectMeta) -> u64 {
+    metadata.resource_version.as_deref().and_then(|v| v.parse().ok()).unwrap_or(0)
+}
+
+fn instance(metadata: &ObjectMeta) -> Option<ServiceKey> {
+    let namespace = metadata.namespace.clone()?;
+    Some(ServiceKey { namespace, name: label(metadata, labels::INSTANCE)?.to_owned() })
+}
+
+/// Implements [`Cached`] for a type with metadata; the expression says which service an object belongs to.
+macro_rules! cached {
+    ($type:ty, $service:expr) => {
+        impl Cached for $type {
+            fn object_namespace(&self) -> &str {
+                self.metadata.namespace.as_deref().unwrap_or_default()
+            }
+            fn object_name(&self) -> &str {
+                self.metadata.name.as_deref().unwrap_or_default()
+            }
+            fn object_uid(&self) -> &str {
+                self.metadata.uid.as_deref().unwrap_or_default()
+            }
+            fn version(&self) -> u64 {
+                version(&self.metadata)
+            }
+            fn service(&self) -> Option<ServiceKey> {
+                let service: fn(&ObjectMeta) -> Option<ServiceKey> = $service;
+                service(&self.metadata)
+            }
+        }
+    };
+}
+
+cached!(ChildEntry, instance);
+cached!(Pod, instance);
+cached!(Microservice, |m| Some(ServiceKey { namespace: m.namespace.clone()?, name: m.name.clone()? }));
+cached!(EndpointSlice, |m| {
+    let name = label(m, "kubernetes.io/service-name")?.to_owned();
+    Some(ServiceKey { namespace: m.namespace.clone()?, name })
+});
+cached!(Node, |_| None);
+cached!(PodDisruptionBudget, |_| None);
+
+/// The metadata of a tracked source.
+#[derive(Debug)]
+pub struct SourceEntry {
+    metadata: ObjectMeta,
+}
+
+impl<K> From<PartialObjectMeta<K>> for SourceEntry {
+    fn from(object: PartialObjectMeta<K>) -> Self {
+        let mut metadata = object.metadata;
+        // Only identity and version are of interest; annotations can be as large as the object.
+        metadata.annotations = None;
+        metadata.labels = None;
+        metadata.managed_fields = None;
+        Self { metadata }
+    }
+}
+
+impl SourceEntry {
+    /// Tells two contents of a source apart.
+    pub fn stamp(&self) -> (String, u64) {
+        (self.metadata.uid.clone().unwrap_or_default(), version(&self.metadata))
+    }
+}
+
+cached!(SourceEntry, |_| None);
+
+/// A pod without what nobody here reads.
+pub fn pruned_pod(mut pod: Pod) -> Pod {
+    pod.metadata.managed_fields = None;
+    pod.metadata.annotations = None;
+    if let Some(spec) = &mut pod.spec {
+        spec.volumes = None;
+        spec.affinity = None;
+        spec.tolerations = None;
+        spec.topology_spread_constraints = None;
+        for container in spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten()) {
+            container.env = None;
+            container.env_from = None;
+            container.volume_mounts = None;
+            container.command = None;
+            container.args = None;
+            container.lifecycle = None;
+            container.liveness_probe = None;
+            container.startup_probe = None;
+        }
+    }
+    pod
+}
+
+/// A node without what nobody here reads: its name and whether it is ready.
+pub fn pruned_node(mut node: Node) -> Node {
+    node.metadata.managed_fields = None;
+    node.metadata.annotations = None;
+    node.metadata.labels = None;
+    node.spec = None;
+    if let Some(status) = &mut node.status {
+        let conditions = status.conditions.take();
+        *status = k8s_openapi::api::core::v1::NodeStatus { conditions, ..Default::default() };
+    }
+    node
+}
+
+/// The time now; here and nowhere else in this room.
+pub fn now() -> Timestamp {
+    Timestamp::now()
+}

@@ -1,0 +1,273 @@
+//! Carries out the steps of a plan, in their order. Decides nothing: what a failed write means is for the next plan.
+
+use std::time::Duration;
+
+use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, ValidationDirective};
+use kube::{Api, Error, ResourceExt};
+use serde_json::{Value, json};
+
+use super::cache::{Cached, Put, ServiceKey};
+use super::entry::{ChildEntry, now};
+use super::error::{WriteError, classify};
+use super::reconcile::Context;
+use super::streams::api_resource;
+use crate::api::{Microservice, MicroserviceStatus, labels};
+use crate::render::ChildKind;
+use crate::rollout::{Apply, ApplyReason, Delete, Failure, FailureClass, Observed, Step, Turn};
+use crate::telemetry::{WriteResult, WriteVerb};
+
+/// How long one request may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How the steps went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Executed {
+    /// All of them were done.
+    Done,
+    /// Some were refused, which is remembered; the others were done.
+    Refused,
+    /// What was planned on is not what is: plan again.
+    Outdated,
+}
+
+/// Carries out `steps`.
+pub async fn execute(context: &Context, key: &ServiceKey, observed: &Observed, steps: &[Step]) -> Executed {
+    let mut outcome = Executed::Done;
+    for step in steps {
+        // What takes capacity away must not run ahead of something that failed before it.
+        let takes_away = match step {
+            Step::Apply(apply) => apply.turn == Turn::Shrinking,
+            Step::Delete(_) => true,
+            Step::Checkpoint(_) => false,
+        };
+        if takes_away && outcome != Executed::Done {
+            continue;
+        }
+        match carry_out(context, key, observed, step).await {
+            Ok(()) => {}
+            Err(WriteError::Conflict) => return Executed::Outdated,
+            Err(WriteError::Refused(class, message)) => match step {
+                // Nothing may act on a decision that is not durable.
+                Step::Checkpoint(_) => {
+                    tracing::warn!(service = %key, %message, "the status cannot be written");
+                    return Executed::Refused;
+                }
+                Step::Apply(apply) => {
+                    remember(context, key, apply, class, message);
+                    outcome = Executed::Refused;
+                }
+                Step::Delete(delete) => {
+                    tracing::warn!(service = %key, kind = delete.kind.kind(), child = %delete.name, %message, "delete refused");
+                    outcome = Executed::Refused;
+                }
+            },
+        }
+    }
+    outcome
+}
+
+async fn carry_out(context: &Context, key: &ServiceKey, observed: &Observed, step: &Step) -> Result<(), WriteError> {
+    match step {
+        Step::Checkpoint(status) => write_status(context, key, observed, status).await,
+        Step::Apply(apply) => apply_child(context, key, observed, apply).await,
+        Step::Delete(delete) => delete_child(context, key, delete).await,
+    }
+}
+
+fn remember(context: &Context, key: &ServiceKey, apply: &Apply, class: FailureClass, message: String) {
+    tracing::warn!(
+        service = %key, kind = apply.child.kind.kind(), child = %apply.child.name, %message,
+        "the API server refused an object; the others go on"
+    );
+    let child = (apply.child.kind, apply.child.name.clone());
+    let failure = Failure { digest: apply.digest.clone(), class, message };
+    context.memory.change(key, |memory| {
+        memory.failures.insert(child, failure);
+    });
+}
+
+/// Writes the status, if the Microservice still is the one that was planned on.
+pub async fn write_status(
+    context: &Context,
+    key: &ServiceKey,
+    observed: &Observed,
+    status: &MicroserviceStatus,
+) -> Result<(), WriteError> {
+    let api: Api<Microservice> = Api::namespaced(context.client.clone(), &key.namespace);
+    let object = json!({
+        "apiVersion": "microservice.dev/v1alpha1",
+        "kind": "Microservice",
+        "metadata": {
+            "name": key.name,
+            "uid": observed.uid(),
+            "resourceVersion": observed.service.metadata.resource_version,
+        },
+        "status": status,
+    });
+    let params = PatchParams::apply(labels::MANAGER).force();
+    let result = bounded(api.patch_status(&key.name, &params, &Patch::Apply(&object))).await;
+    context.metrics.wrote("Microservice", WriteVerb::Apply, outcome_of(&result));
+    match result {
+        Ok(mut service) => {
+            service.metadata.managed_fields = None;
+            context.caches.services.put(service);
+            context.memory.change(key, |memory| memory.last_status_write = Some(now()));
+            Ok(())
+        }
+        Err(error) => {
+            let meaning = classify(&error);
+            if meaning == WriteError::Conflict {
+                refresh_service(context, key, &api).await;
+            }
+            Err(meaning)
+        }
+    }
+}
+
+/// After a conflict the cache is behind: looks once, so that the next plan is made on what is.
+async fn refresh_service(context: &Context, key: &ServiceKey, api: &Api<Microservice>) {
+    match bounded(api.get_opt(&key.name)).await {
+        Ok(Some(mut service)) => {
+            service.metadata.managed_fields = None;
+            context.caches.services.put(service);
+        }
+        Ok(None) => {
+            if let Some(known) = context.caches.services.get(&key.namespace, &key.name) {
+                context.caches.services.deleted(&key.namespace, &key.name, known.object_uid());
+            }
+        }
+        Err(error) => tracing::warn!(service = %key, %error, "the Microservice cannot be read"),
+    }
+}
+
+fn api(context: &Context, kind: ChildKind, namespace: &str) -> Api<DynamicObject> {
+    Api::namespaced_with(context.client.clone(), namespace, &api_resource(kind))
+}
+
+async fn apply_child(context: &Context, key: &ServiceKey, observed: &Observed, apply: &Apply) -> Result<(), WriteError> {
+    let kind = apply.child.kind;
+    let mut object = apply.child.object.clone();
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        match &apply.uid {
+            // A namesake that was made meanwhile is left alone.
+            Some(uid) => metadata.insert("uid".to_owned(), json!(uid)),
+            // An apply with a version creates where there is nothing, and conflicts where there is something.
+            None => metadata.insert("resourceVersion".to_owned(), json!("1")),
+        };
+    }
+    let params = PatchParams {
+        field_manager: Some(labels::MANAGER.to_owned()),
+        force: true,
+        field_validation: Some(ValidationDirective::Strict),
+        ..PatchParams::default()
+    };
+    let api = api(context, kind, &key.namespace);
+    let _permit = context.writes.acquire().await;
+    let result = bounded(api.patch(&apply.child.name, &params, &Patch::Apply(&object))).await;
+    context.metrics.wrote(kind.kind(), WriteVerb::Apply, outcome_of(&result));
+    match result {
+        Ok(stored) => {
+            note_applied(context, key, observed, apply);
+            if let Some(cache) = context.caches.children.get(&kind) {
+                cache.put(ChildEntry::new(kind, stored));
+            }
+            Ok(())
+        }
+        Err(error) => match classify(&error) {
+            WriteError::Conflict => look(context, key, observed, apply, &api).await,
+            refused @ WriteError::Refused(..) => Err(refused),
+        },
+    }
+}
+
+fn note_applied(context: &Context, key: &ServiceKey, observed: &Observed, apply: &Apply) {
+    let child = (apply.child.kind, apply.child.name.clone());
+    tracing::debug!(service = %key, kind = child.0.kind(), child = %child.1, reason = ?apply.reason, "applied");
+    if let ApplyReason::Drifted(path) = &apply.reason {
+        let manager = observed.children.get(&child).and_then(|live| live.last_foreign_manager.clone());
+        tracing::info!(
+            service = %key, kind = child.0.kind(), child = %child.1, field = %path, manager = manager.as_deref(),
+            "a field of ours was changed by somebody else and put back"
+        );
+        context.memory.change(key, |memory| memory.repaired(child, manager, now()));
+    }
+}
+
+/// After a conflict: what is there really? Ours or an orphan of ours: plan again with it. Somebody else's: say so.
+async fn look(
+    context: &Context,
+    key: &ServiceKey,
+    observed: &Observed,
+    apply: &Apply,
+    api: &Api<DynamicObject>,
+) -> Result<(), WriteError> {
+    let kind = apply.child.kind;
+    let cache = context.caches.children.get(&kind);
+    match bounded(api.get_opt(&apply.child.name)).await {
+        Ok(Some(found)) => {
+            let owner = found.owner_references().iter().find(|o| o.controller == Some(true));
+            let owner = owner.map(|o| format!("{} {}", o.kind, o.name));
+            let entry = ChildEntry::new(kind, found);
+            let live = entry.live(observed.uid(), &key.name);
+            if live.ownership == crate::rollout::Ownership::Foreign {
+                let whose = owner.map_or_else(String::new, |owner| format!(" It belongs to {owner}."));
+                let message = format!(
+                    "an object of that name exists, is not ours and is left alone.{whose} Delete or rename it, or give \
+                     the Microservice another name"
+                );
+                return Err(WriteError::Refused(FailureClass::Foreign, message));
+            }
+            if matches!(cache.map(|cache| cache.put(entry)), Some(Put::Stale)) {
+                tracing::debug!(service = %key, kind = kind.kind(), "a conflict with what is known already");
+            }
+            Err(WriteError::Conflict)
+        }
+        Ok(None) => {
+            if let (Some(cache), Some(uid)) = (cache, &apply.uid) {
+                cache.deleted(&key.namespace, &apply.child.name, uid);
+            }
+            Err(WriteError::Conflict)
+        }
+        Err(error) => Err(WriteError::Refused(FailureClass::Transient, super::error::words(&error))),
+    }
+}
+
+async fn delete_child(context: &Context, key: &ServiceKey, delete: &Delete) -> Result<(), WriteError> {
+    let params = DeleteParams::background()
+        .preconditions(Preconditions { uid: Some(delete.uid.clone()), resource_version: None });
+    let api = api(context, delete.kind, &key.namespace);
+    let _permit = context.writes.acquire().await;
+    let result = bounded(api.delete(&delete.name, &params)).await;
+    context.metrics.wrote(delete.kind.kind(), WriteVerb::Delete, outcome_of(&result));
+    let gone = match result {
+        Ok(_) => true,
+        Err(Error::Api(status)) if status.code == 404 || status.code == 409 => true,
+        Err(error) => match classify(&error) {
+            WriteError::Conflict => true,
+            refused @ WriteError::Refused(..) => return Err(refused),
+        },
+    };
+    if let (true, Some(cache)) = (gone, context.caches.children.get(&delete.kind)) {
+        tracing::debug!(service = %key, kind = delete.kind.kind(), child = %delete.name, "deleted");
+        cache.deleted(&key.namespace, &delete.name, &delete.uid);
+    }
+    Ok(())
+}
+
+fn outcome_of<T>(result: &Result<T, Error>) -> WriteResult {
+    match result {
+        Ok(_) => WriteResult::Accepted,
+        Err(Error::Api(status)) => WriteResult::of_status(Some(status.code)),
+        Err(_) => WriteResult::of_status(None),
+    }
+}
+
+async fn bounded<T>(request: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    match tokio::time::timeout(REQUEST_TIMEOUT, request).await {
+        Ok(result) => result,
+        Err(_) => Err(Error::Service(Box::new(std::io::Error::new(
+            std::io::ErrorKind::TimedOut,
+            format!("no answer from the API server within {} s", REQUEST_TIMEOUT.as_secs()),
+        )))),
+    }
+}

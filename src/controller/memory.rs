@@ -1,0 +1,102 @@
+//! What the process remembers of each service beyond the caches. All of it may be lost: a restart finds it again.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Mutex;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::cache::ServiceKey;
+use crate::api::Phase;
+use crate::rollout::{ChildKey, Contest, Failure};
+
+/// Within which time a field that is taken from us counts as contested.
+const CONTEST_WINDOW: SignedDuration = SignedDuration::from_mins(10);
+/// How often that may happen without a word.
+const CONTEST_TIMES: usize = 3;
+
+/// What is remembered of all services.
+#[derive(Debug, Default)]
+pub struct Memory {
+    services: Mutex<HashMap<ServiceKey, ServiceMemory>>,
+}
+
+/// What is remembered of one service.
+#[derive(Clone, Debug, Default)]
+pub struct ServiceMemory {
+    /// What the API server refused.
+    pub failures: BTreeMap<ChildKey, Failure>,
+    /// When fields of ours were put back, and who had taken them.
+    repairs: BTreeMap<ChildKey, VecDeque<(Timestamp, String)>>,
+    /// When the status was last written.
+    pub last_status_write: Option<Timestamp>,
+    /// The phase that was last counted.
+    pub phase: Option<Phase>,
+}
+
+impl Memory {
+    /// What is remembered of a service.
+    pub fn of(&self, service: &ServiceKey) -> ServiceMemory {
+        self.lock().get(service).cloned().unwrap_or_default()
+    }
+
+    /// Changes what is remembered of a service.
+    pub fn change(&self, service: &ServiceKey, change: impl FnOnce(&mut ServiceMemory)) {
+        change(self.lock().entry(service.clone()).or_default());
+    }
+
+    /// Forgets a service that is gone. Answers what was remembered.
+    pub fn forget(&self, service: &ServiceKey) -> ServiceMemory {
+        self.lock().remove(service).unwrap_or_default()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ServiceKey, ServiceMemory>> {
+        self.services.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl ServiceMemory {
+    /// Notes that a field of ours was put back.
+    pub fn repaired(&mut self, child: ChildKey, manager: Option<String>, now: Timestamp) {
+        let repairs = self.repairs.entry(child).or_default();
+        repairs.push_back((now, manager.unwrap_or_else(|| "somebody".to_owned())));
+        while repairs.front().is_some_and(|(at, _)| now.duration_since(*at) > CONTEST_WINDOW) {
+            repairs.pop_front();
+        }
+    }
+
+    /// The children that somebody else keeps changing.
+    pub fn contested(&self, now: Timestamp) -> Vec<Contest> {
+        let recent = |repairs: &VecDeque<(Timestamp, String)>| {
+            repairs.iter().filter(|(at, _)| now.duration_since(*at) <= CONTEST_WINDOW).count()
+        };
+        self.repairs
+            .iter()
+            .map(|(child, repairs)| (child, recent(repairs), repairs.back()))
+            .filter(|(_, times, _)| *times > CONTEST_TIMES)
+            .filter_map(|(child, times, last)| {
+                Some(Contest { child: child.clone(), manager: last?.1.clone(), times })
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::ChildKind;
+
+    #[test]
+    fn a_fourth_repair_within_ten_minutes_is_a_contest() {
+        let start = Timestamp::UNIX_EPOCH;
+        let child = (ChildKind::Deployment, "d".to_owned());
+        let mut memory = ServiceMemory::default();
+        for minute in 0..3 {
+            memory.repaired(child.clone(), Some("kubectl".into()), start + SignedDuration::from_mins(minute));
+        }
+        assert!(memory.contested(start + SignedDuration::from_mins(3)).is_empty());
+        memory.repaired(child.clone(), Some("kubectl-edit".into()), start + SignedDuration::from_mins(4));
+        let contested = memory.contested(start + SignedDuration::from_mins(4));
+        assert_eq!(contested, [Contest { child, manager: "kubectl-edit".into(), times: 4 }]);
+        assert!(memory.contested(start + SignedDuration::from_mins(20)).is_empty());
+    }
+}

@@ -1,0 +1,23 @@
+//! The only room that talks to the API server: it watches, plans through `rollout`, and writes.
+//!
+//! ```text
+//! streams -> caches -> (trigger) -> queue -> reconcile: observe -> plan -> execute -> ... until nothing is left to do
+//! ```
+//!
+//! Nothing here decides. A failing watch, a panic or an error of one service touches no other one.
+
+mod backoff;
+mod cache;
+mod entry;
+mod error;
+mod execute;
+mod memory;
+mod observe;
+mod optional;
+mod queue;
+mod reconcile;
+mod run;
+mod sources;
+mod streams;
+
+pub use run::{Options, Scope, SecretTracking, run};

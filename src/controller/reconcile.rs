@@ -1,0 +1,191 @@
+//! One look at one service: observe, plan, write, until nothing is left to do.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::runtime::events::{Event, EventType, Recorder};
+use kube::{Client, Resource};
+use tokio::sync::Semaphore;
+
+use super::cache::ServiceKey;
+use super::entry::now;
+use super::error::WriteError;
+use super::execute::{Executed, execute, write_status};
+use super::memory::Memory;
+use super::observe::observe;
+use super::run::SecretTracking;
+use super::sources::Contents;
+use super::streams::Caches;
+use crate::rollout::{EventKind, Observed, Plan, Worth, plan};
+use crate::api::Phase;
+use crate::telemetry::{Decision, Gravity, Metrics, RolloutOutcome};
+
+/// The most rounds of one look: each follows from what the one before wrote.
+const MOST_ROUNDS: usize = 12;
+
+/// How long news that are only counts may wait: pods come one by one, and each of them is no reason for a write.
+const COUNTS_WAIT: SignedDuration = SignedDuration::from_secs(5);
+
+/// What a look needs.
+#[derive(Clone)]
+pub struct Context {
+    /// The client.
+    pub client: Client,
+    /// The caches.
+    pub caches: Arc<Caches>,
+    /// What is remembered.
+    pub memory: Arc<Memory>,
+    /// Contents of tracked sources.
+    pub contents: Arc<Contents>,
+    /// Who tells people.
+    pub recorder: Recorder,
+    /// Who counts.
+    pub metrics: Arc<Metrics>,
+    /// Bounds the writes in flight: beyond a few the API server gets slower, not faster.
+    pub writes: Arc<Semaphore>,
+    /// Whether Secrets may be read.
+    pub secrets: SecretTracking,
+}
+
+/// What a look came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing is left to do until something happens, or until a time.
+    Settled {
+        /// That time.
+        wake: Option<Duration>,
+    },
+    /// Something was refused or failed: to be tried again with back-off.
+    Failed,
+    /// It panicked, which is a bug, and is tried again like a failure.
+    Panicked,
+    /// It does not exist any more.
+    Gone,
+}
+
+/// Why a look is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Occasion {
+    /// Something happened.
+    Trigger,
+    /// The back-off is over: what was refused is tried again.
+    Retry,
+}
+
+/// Looks at one service.
+pub async fn reconcile(context: &Context, key: &ServiceKey, occasion: Occasion) -> Outcome {
+    if occasion == Occasion::Retry {
+        context.memory.change(key, |memory| memory.failures.clear());
+    }
+    for _ in 0..MOST_ROUNDS {
+        let now = now();
+        let observed = match observe(context, key, now).await {
+            Ok(Some(observed)) => observed,
+            Ok(None) => {
+                let forgotten = context.memory.forget(key);
+                context.metrics.phase_changed(forgotten.phase, None);
+                return Outcome::Gone;
+            }
+            Err(error) => {
+                tracing::warn!(service = %key, error = %super::error::words(&error), "a tracked source cannot be read");
+                return Outcome::Failed;
+            }
+        };
+        let plan = plan(&observed, now);
+        if plan.steps.is_empty() {
+            return conclude(context, key, &observed, &plan, now).await;
+        }
+        log(key, &observed, &plan);
+        if execute(context, key, &observed, &plan.steps).await != Executed::Outdated {
+            publish(context, key, &observed, &plan).await;
+        }
+    }
+    tracing::warn!(service = %key, rounds = MOST_ROUNDS, "still not settled; going on after a pause");
+    Outcome::Failed
+}
+
+/// Nothing is left to write but, perhaps, the status.
+async fn conclude(context: &Context, key: &ServiceKey, observed: &Observed, plan: &Plan, now: Timestamp) -> Outcome {
+    if observed_phase(context, key) != plan.status.phase {
+        context.metrics.phase_changed(observed_phase(context, key), plan.status.phase);
+        context.memory.change(key, |memory| memory.phase = plan.status.phase);
+    }
+    let mut wake = plan.wake;
+    let due = match (plan.worth, observed.last_status_write) {
+        (Worth::Nothing, _) => false,
+        (Worth::News, _) | (Worth::Counts, None) => true,
+        (Worth::Counts, Some(last)) => {
+            let at = last.checked_add(COUNTS_WAIT).unwrap_or(last);
+            if at > now {
+                wake = Some(wake.map_or(at, |other| other.min(at)));
+            }
+            at <= now
+        }
+    };
+    if due {
+        match write_status(context, key, observed, &plan.status).await {
+            Ok(()) => {}
+            // The newer object is in the cache already.
+            Err(WriteError::Conflict) => return Outcome::Settled { wake: Some(Duration::ZERO) },
+            Err(WriteError::Refused(_, message)) => {
+                tracing::warn!(service = %key, %message, "the status cannot be written");
+                return Outcome::Failed;
+            }
+        }
+    }
+    if observed.failures.is_empty() {
+        let wait = |at: Timestamp| Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO);
+        Outcome::Settled { wake: wake.map(wait) }
+    } else {
+        Outcome::Failed
+    }
+}
+
+fn observed_phase(context: &Context, key: &ServiceKey) -> Option<Phase> {
+    context.memory.of(key).phase
+}
+
+/// One line for each decision.
+fn log(key: &ServiceKey, observed: &Observed, plan: &Plan) {
+    for edge in &plan.edges {
+        Decision {
+            namespace: &key.namespace,
+            name: &key.name,
+            generation: observed.generation(),
+            revision: plan.status.rollout.as_ref().and_then(|r| r.candidate.as_deref().or(r.stable.as_deref())),
+            gravity: if edge.is_grave() { Gravity::Warning } else { Gravity::Normal },
+            reason: edge.name(),
+            message: plan.status.message.as_deref().unwrap_or_default(),
+        }
+        .log();
+    }
+}
+
+async fn publish(context: &Context, key: &ServiceKey, observed: &Observed, plan: &Plan) {
+    for ended in &plan.ended {
+        context.metrics.rollout_ended(RolloutOutcome::of(&ended.outcome));
+    }
+    if let Some(cause) = plan.status.rollout.as_ref().and_then(|r| r.cause.as_ref())
+        && plan.edges.iter().any(|edge| edge.is_grave())
+    {
+        context.metrics.rollback_began(cause);
+    }
+    let reference: ObjectReference = observed.service.object_ref(&());
+    for draft in &plan.events {
+        let event = Event {
+            type_: match draft.kind {
+                EventKind::Normal => EventType::Normal,
+                EventKind::Warning => EventType::Warning,
+            },
+            reason: draft.reason.clone(),
+            note: Some(draft.note.chars().take(1000).collect()),
+            action: "Rollout".to_owned(),
+            secondary: None,
+        };
+        if let Err(error) = context.recorder.publish(&event, &reference).await {
+            tracing::warn!(service = %key, %error, "an event could not be published");
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! What pods can show, and how much of it the stable revision shows too.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::kubelet::{StartTrouble, start_trouble};
+use super::{ContainerSnapshot, PodSnapshot, Readied, Readiness, Scheduling};
+use crate::api::Blame;
+
+/// What pods can show, the gravest first; candidate faults stand before environment faults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Symptom {
+    /// Containers that end again and again, or too often.
+    Crash,
+    /// Containers that cannot be started, by the revision's fault.
+    CandidateStart(StartTrouble),
+    /// Pods that were ready and are not.
+    NotReady,
+    /// Containers that cannot be started, not by the revision's fault.
+    EnvironmentStart(StartTrouble),
+    /// Pods without a node.
+    Unschedulable,
+}
+
+impl Symptom {
+    /// The symptom of a container that cannot start.
+    pub(super) fn start(trouble: StartTrouble) -> Self {
+        match trouble {
+            StartTrouble::InvalidImage | StartTrouble::ImageNotFound | StartTrouble::Configuration => {
+                Self::CandidateStart(trouble)
+            }
+            StartTrouble::MissingObject | StartTrouble::ImagePull | StartTrouble::Node => {
+                Self::EnvironmentStart(trouble)
+            }
+        }
+    }
+
+    /// Whose fault it is, where stable does not share it.
+    pub(super) fn blame(self) -> Blame {
+        match self {
+            Self::Crash | Self::CandidateStart(_) | Self::NotReady => Blame::Candidate,
+            Self::EnvironmentStart(_) | Self::Unschedulable => Blame::Environment,
+        }
+    }
+
+    /// Whether a pod shows it now; a crash counts from `since` on.
+    fn shown_by(self, pod: &PodSnapshot, since: Timestamp) -> bool {
+        match self {
+            Self::Crash => pod
+                .containers
+                .iter()
+                .any(|c| c.in_crash_loop() || c.failed_since(since)),
+            Self::NotReady => lost_readiness(pod).is_some(),
+            Self::CandidateStart(trouble) | Self::EnvironmentStart(trouble) => pod
+                .containers
+                .iter()
+                .any(|c| c.waiting.as_ref().and_then(start_trouble) == Some(trouble)),
+            Self::Unschedulable => matches!(pod.scheduling, Scheduling::Unschedulable { .. }),
+        }
+    }
+}
+
+/// Since when a pod that had been ready is not, and the kubelet's words about it.
+pub(super) fn lost_readiness(pod: &PodSnapshot) -> Option<(Timestamp, &str)> {
+    match &pod.readiness {
+        Readiness::NotReady {
+            since,
+            was: Readied::Once,
+            message,
+        } => Some((*since, message)),
+        Readiness::NotReady {
+            was: Readied::Never, ..
+        }
+        | Readiness::Ready { .. } => None,
+    }
+}
+
+/// The pods of one revision that count, by name.
+pub(super) struct Group<'a>(Vec<&'a PodSnapshot>);
+
+impl<'a> Group<'a> {
+    /// Of these, the ones that count.
+    pub(super) fn of(pods: &'a [PodSnapshot]) -> Self {
+        let mut counted: Vec<_> = pods.iter().filter(|pod| pod.counted()).collect();
+        counted.sort_by_key(|pod| (&pod.name, &pod.uid));
+        Self(counted)
+    }
+
+    /// How many they are.
+    pub(super) fn size(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The pods.
+    pub(super) fn pods(&self) -> impl Iterator<Item = &'a PodSnapshot> {
+        self.0.iter().copied()
+    }
+
+    /// Each container with its pod.
+    pub(super) fn containers(&self) -> impl Iterator<Item = (&'a PodSnapshot, &'a ContainerSnapshot)> {
+        self.pods()
+            .flat_map(|pod| pod.containers.iter().map(move |container| (pod, container)))
+    }
+
+    fn began(&self) -> Option<Timestamp> {
+        self.pods().map(|pod| pod.created).min()
+    }
+}
+
+/// For how long a crash is a symptom of today: after ten minutes of running the kubelet, too, forgets it.
+const CRASH_IS_NEWS: SignedDuration = SignedDuration::from_mins(10);
+
+/// The stable revision's pods, as the measure of what would be wrong without the change as well.
+pub(super) struct Measure<'a> {
+    stable: Group<'a>,
+    candidates: usize,
+    crashes_since: Timestamp,
+}
+
+impl<'a> Measure<'a> {
+    /// Crashes of stable pods count from the candidate's first pod on, and while they are news.
+    pub(super) fn new(candidate: &Group, stable: Group<'a>, now: Timestamp) -> Self {
+        let news = now.checked_sub(CRASH_IS_NEWS).unwrap_or(Timestamp::MIN);
+        Self {
+            stable,
+            candidates: candidate.size(),
+            crashes_since: candidate.began().map_or(news, |began| began.max(news)),
+        }
+    }
+
+    /// How many stable pods show the symptom, and how many there are.
+    pub(super) fn showing(&self, symptom: Symptom) -> (usize, usize) {
+        let shown = self
+            .stable
+            .pods()
+            .filter(|pod| symptom.shown_by(pod, self.crashes_since))
+            .count();
+        (shown, self.stable.size())
+    }
+
+    /// Whether stable shows the symptom with at least half of the share that `hit` of the candidate's pods are.
+    pub(super) fn shares(&self, symptom: Symptom, hit: usize) -> bool {
+        let (shown, size) = self.showing(symptom);
+        shown > 0 && 2 * shown * self.candidates >= hit * size
+    }
+}

@@ -1,0 +1,377 @@
+//! The operator's metrics, in the OpenMetrics text format.
+
+use std::fmt;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Metric, Registry, Unit};
+
+use super::labels::{PHASES, phase_name};
+use super::{ReconcileResult, RollbackReason, RolloutOutcome, WriteResult, WriteVerb};
+use crate::api::{Phase, ReturnCause};
+
+/// The prefix of all metrics but those of the process.
+const PREFIX: &str = "microservice_operator";
+
+/// Upper bounds of reconcile durations in seconds: a settled service takes less than a millisecond, one that writes
+/// some round trips, and at 30 s requests time out.
+const RECONCILE_SECONDS: [f64; 12] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5, 10.0, 30.0,
+];
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReconcileLabels {
+    result: ReconcileResult,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WriteLabels {
+    kind: &'static str,
+    verb: WriteVerb,
+    result: WriteResult,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabels {
+    outcome: RolloutOutcome,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: RollbackReason,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PhaseLabels {
+    phase: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabels {
+    kind: &'static str,
+}
+
+/// The operator's metrics. One per process, shared by reference.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    reconciles: Family<ReconcileLabels, Counter>,
+    reconcile_seconds: Histogram,
+    writes: Family<WriteLabels, Counter>,
+    rollouts: Family<OutcomeLabels, Counter>,
+    rollbacks: Family<ReasonLabels, Counter>,
+    microservices: Family<PhaseLabels, Gauge>,
+    watch_errors: Family<KindLabels, Counter>,
+    queue_depth: Gauge,
+    backoff: Gauge,
+}
+
+impl Metrics {
+    /// New metrics of a process that started then.
+    pub fn new(started: Timestamp) -> Self {
+        let mut registry = Registry::default();
+        describe_process(&mut registry, started);
+        let own = registry.sub_registry_with_prefix(PREFIX);
+        let metrics = Self {
+            reconciles: register(own, "reconciles", "Reconciles by how they ended"),
+            reconcile_seconds: reconcile_seconds(own),
+            writes: register(own, "writes", "Writes to the API server"),
+            rollouts: register(own, "rollouts", "Rollouts that ended, by outcome"),
+            rollbacks: register(
+                own,
+                "rollbacks",
+                "Rollouts that were taken back, by class of reason",
+            ),
+            microservices: register(own, "microservices", "Microservices by phase"),
+            watch_errors: register(own, "watch_errors", "Errors of watches, by kind of object"),
+            queue_depth: register(own, "queue_depth", "Microservices that wait to be reconciled"),
+            backoff: register(
+                own,
+                "backoff_microservices",
+                "Microservices that wait for their back-off after a failure",
+            ),
+            registry,
+        };
+        metrics.start_at_zero();
+        metrics
+    }
+
+    /// A series that first appears with its first event hides that event from rate(): what is known to come starts at 0.
+    fn start_at_zero(&self) {
+        for phase in PHASES {
+            self.phase(phase);
+        }
+        for outcome in [
+            RolloutOutcome::Promoted,
+            RolloutOutcome::RolledBack,
+            RolloutOutcome::Superseded,
+        ] {
+            drop(self.rollouts.get_or_create_owned(&OutcomeLabels { outcome }));
+        }
+        for result in [
+            ReconcileResult::Success,
+            ReconcileResult::Failure,
+            ReconcileResult::Panic,
+        ] {
+            drop(self.reconciles.get_or_create_owned(&ReconcileLabels { result }));
+        }
+    }
+
+    /// A reconcile ended.
+    pub fn reconciled(&self, result: ReconcileResult, took: Duration) {
+        self.reconciles.get_or_create(&ReconcileLabels { result }).inc();
+        self.reconcile_seconds.observe(took.as_secs_f64());
+    }
+
+    /// The API server answered a write, or did not. `kind` is the kind of the object.
+    pub fn wrote(&self, kind: &'static str, verb: WriteVerb, result: WriteResult) {
+        self.writes
+            .get_or_create(&WriteLabels { kind, verb, result })
+            .inc();
+    }
+
+    /// A rollout ended.
+    pub fn rollout_ended(&self, outcome: RolloutOutcome) {
+        self.rollouts.get_or_create(&OutcomeLabels { outcome }).inc();
+    }
+
+    /// A rollout is being taken back.
+    pub fn rollback_began(&self, cause: &ReturnCause) {
+        self.rollbacks
+            .get_or_create(&ReasonLabels {
+                reason: RollbackReason::of(cause),
+            })
+            .inc();
+    }
+
+    /// A Microservice changed its phase. None: it was not there before, or is gone.
+    pub fn phase_changed(&self, from: Option<Phase>, to: Option<Phase>) {
+        if let Some(from) = from {
+            self.phase(from).dec();
+        }
+        if let Some(to) = to {
+            self.phase(to).inc();
+        }
+    }
+
+    /// A watch on objects of that kind failed.
+    pub fn watch_failed(&self, kind: &'static str) {
+        self.watch_errors.get_or_create(&KindLabels { kind }).inc();
+    }
+
+    /// How many Microservices wait to be reconciled.
+    pub fn set_queue_depth(&self, depth: usize) {
+        self.queue_depth.set(gauge_value(depth));
+    }
+
+    /// How many Microservices wait for their back-off.
+    pub fn set_backoff(&self, microservices: usize) {
+        self.backoff.set(gauge_value(microservices));
+    }
+
+    /// All of them in the OpenMetrics text format.
+    ///
+    /// # Errors
+    /// Only if a metric cannot be written as text, which none of these does.
+    pub fn encode(&self) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+
+    fn phase(&self, phase: Phase) -> Gauge {
+        self.microservices.get_or_create_owned(&PhaseLabels {
+            phase: phase_name(phase),
+        })
+    }
+}
+
+/// Makes a metric and registers it; the encoder adds the full stop to its help and `_total` to a counter's name.
+fn register<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
+    let metric = M::default();
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+fn reconcile_seconds(registry: &mut Registry) -> Histogram {
+    let histogram = Histogram::new(RECONCILE_SECONDS);
+    let help = "How long reconciles took, writes included";
+    registry.register_with_unit("reconcile_duration", help, Unit::Seconds, histogram.clone());
+    histogram
+}
+
+fn describe_process(registry: &mut Registry, started: Timestamp) {
+    let start_time: Gauge<f64, std::sync::atomic::AtomicU64> = Gauge::default();
+    start_time.set(started.as_duration().as_secs_f64());
+    registry.register_with_unit(
+        "process_start_time",
+        "When the process started, since the Unix epoch",
+        Unit::Seconds,
+        start_time,
+    );
+    let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+    registry
+        .sub_registry_with_prefix(PREFIX)
+        .register("build", "What runs", build);
+}
+
+fn gauge_value(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::Blame;
+
+    fn metrics() -> Metrics {
+        Metrics::new("2026-01-01T00:00:00.5Z".parse().unwrap())
+    }
+
+    /// The lines about a metric, without its help.
+    fn lines(metrics: &Metrics, name: &str) -> Vec<String> {
+        let text = metrics.encode().unwrap();
+        let mut lines: Vec<_> = text
+            .lines()
+            .filter(|l| l.starts_with(&format!("{PREFIX}_{name}")))
+            .map(str::to_owned)
+            .collect();
+        lines.sort();
+        lines
+    }
+
+    #[test]
+    fn what_is_known_to_come_is_there_at_zero() {
+        let fresh = metrics();
+        assert_eq!(
+            lines(&fresh, "microservices"),
+            ["Degraded", "Healthy", "Paused", "Progressing", "Suspended"]
+                .map(|phase| format!("microservice_operator_microservices{{phase=\"{phase}\"}} 0"))
+        );
+        assert_eq!(
+            lines(&fresh, "rollouts_total"),
+            ["Promoted", "RolledBack", "Superseded"]
+                .map(|outcome| format!("microservice_operator_rollouts_total{{outcome=\"{outcome}\"}} 0"))
+        );
+        assert!(fresh.encode().unwrap().ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn the_process_tells_its_version_and_start() {
+        let text = metrics().encode().unwrap();
+        let version = env!("CARGO_PKG_VERSION");
+        assert!(
+            text.contains(&format!(
+                "\nmicroservice_operator_build_info{{version=\"{version}\"}} 1\n"
+            )),
+            "{text}"
+        );
+        assert!(
+            text.contains("\nprocess_start_time_seconds 1767225600.5\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn reconciles_are_counted_and_timed() {
+        let metrics = metrics();
+        metrics.reconciled(ReconcileResult::Success, Duration::from_micros(700));
+        metrics.reconciled(ReconcileResult::Success, Duration::from_secs(60));
+        metrics.reconciled(ReconcileResult::Panic, Duration::from_secs(1));
+        assert_eq!(
+            lines(&metrics, "reconciles_total"),
+            [("Failure", 0), ("Panic", 1), ("Success", 2)].map(|(result, n)| format!(
+                "microservice_operator_reconciles_total{{result=\"{result}\"}} {n}"
+            ))
+        );
+        let bucket = |le: &str, n: u64| {
+            format!("microservice_operator_reconcile_duration_seconds_bucket{{le=\"{le}\"}} {n}")
+        };
+        let lines = lines(&metrics, "reconcile_duration_seconds");
+        for line in [
+            bucket("0.0005", 0),
+            bucket("0.001", 1),
+            bucket("2.5", 2),
+            bucket("+Inf", 3),
+        ] {
+            assert!(lines.contains(&line), "{line} is not in {lines:?}");
+        }
+        assert!(lines.contains(&"microservice_operator_reconcile_duration_seconds_count 3".to_owned()));
+    }
+
+    #[test]
+    fn writes_are_told_apart_by_kind_verb_and_result() {
+        let metrics = metrics();
+        metrics.wrote("Deployment", WriteVerb::Apply, WriteResult::Accepted);
+        metrics.wrote("Deployment", WriteVerb::Apply, WriteResult::Accepted);
+        metrics.wrote("Deployment", WriteVerb::Delete, WriteResult::of_status(Some(409)));
+        assert_eq!(
+            lines(&metrics, "writes_total"),
+            [
+                r#"microservice_operator_writes_total{kind="Deployment",verb="Apply",result="Accepted"} 2"#,
+                r#"microservice_operator_writes_total{kind="Deployment",verb="Delete",result="Conflict"} 1"#,
+            ]
+        );
+    }
+
+    #[test]
+    fn rollouts_and_rollbacks_are_counted() {
+        let metrics = metrics();
+        metrics.rollout_ended(RolloutOutcome::Interrupted);
+        let cause = |reason: &str| ReturnCause {
+            blame: Blame::Candidate,
+            reason: reason.into(),
+            message: String::new(),
+        };
+        metrics.rollback_began(&cause("CrashLoopBackOff"));
+        metrics.rollback_began(&cause("a reason that nobody has thought of"));
+        assert!(
+            lines(&metrics, "rollouts_total")
+                .contains(&r#"microservice_operator_rollouts_total{outcome="Interrupted"} 1"#.to_owned())
+        );
+        assert_eq!(
+            lines(&metrics, "rollbacks_total"),
+            ["Crash", "Other"]
+                .map(|reason| format!("microservice_operator_rollbacks_total{{reason=\"{reason}\"}} 1"))
+        );
+    }
+
+    #[test]
+    fn services_move_between_phases() {
+        let metrics = metrics();
+        metrics.phase_changed(None, Some(Phase::Progressing));
+        metrics.phase_changed(None, Some(Phase::Progressing));
+        metrics.phase_changed(Some(Phase::Progressing), Some(Phase::Healthy));
+        metrics.phase_changed(Some(Phase::Progressing), None);
+        let count = |phase| metrics.phase(phase).get();
+        assert_eq!(PHASES.map(count), [1, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn queue_backoff_and_watches_have_numbers() {
+        let metrics = metrics();
+        metrics.set_queue_depth(7);
+        metrics.set_queue_depth(5);
+        metrics.set_backoff(2);
+        metrics.watch_failed("Pod");
+        assert_eq!(
+            lines(&metrics, "queue_depth"),
+            ["microservice_operator_queue_depth 5"]
+        );
+        assert_eq!(
+            lines(&metrics, "backoff"),
+            ["microservice_operator_backoff_microservices 2"]
+        );
+        assert_eq!(
+            lines(&metrics, "watch_errors_total"),
+            [r#"microservice_operator_watch_errors_total{kind="Pod"} 1"#]
+        );
+    }
+}

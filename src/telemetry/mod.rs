@@ -1,0 +1,9 @@
+//! What the operator tells about itself: its log and its metrics.
+
+mod labels;
+pub mod logs;
+pub mod metrics;
+
+pub use labels::{ReconcileResult, RollbackReason, RolloutOutcome, WriteResult, WriteVerb};
+pub use logs::{Decision, Gravity, LogFormat};
+pub use metrics::Metrics;
