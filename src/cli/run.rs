@@ -102,6 +102,8 @@ async fn config(arguments: &RunArguments) -> anyhow::Result<Config> {
     };
     // Each write has a time limit and its own way back; the client's retries would go on for minutes behind them.
     config.default_retry = false;
+    let agent = concat!("microservice-operator/", env!("CARGO_PKG_VERSION"));
+    config.headers.push((http::header::USER_AGENT, http::HeaderValue::from_static(agent)));
     Ok(config)
 }
 

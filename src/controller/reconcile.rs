@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::runtime::events::{Event, EventType, Recorder};
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, Resource};
 use tokio::sync::Semaphore;
 
@@ -40,7 +40,7 @@ pub struct Context {
     /// Contents of tracked sources.
     pub contents: Arc<Contents>,
     /// Who tells people.
-    pub recorder: Recorder,
+    pub reporter: Reporter,
     /// Who counts.
     pub metrics: Arc<Metrics>,
     /// Bounds the writes in flight: beyond a few the API server gets slower, not faster.
@@ -172,6 +172,8 @@ async fn publish(context: &Context, key: &ServiceKey, observed: &Observed, plan:
     {
         context.metrics.rollback_began(cause);
     }
+    // One for each decision: a shared one would fold decisions of the same reason into one event with the first note.
+    let recorder = Recorder::new(context.client.clone(), context.reporter.clone());
     let reference: ObjectReference = observed.service.object_ref(&());
     for draft in &plan.events {
         let event = Event {
@@ -184,7 +186,7 @@ async fn publish(context: &Context, key: &ServiceKey, observed: &Observed, plan:
             action: "Rollout".to_owned(),
             secondary: None,
         };
-        if let Err(error) = context.recorder.publish(&event, &reference).await {
+        if let Err(error) = recorder.publish(&event, &reference).await {
             tracing::warn!(service = %key, %error, "an event could not be published");
         }
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use kube::Client;
-use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::events::Reporter;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -92,10 +92,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) {
         caches,
         memory: Arc::new(Memory::default()),
         contents: Arc::new(Contents::default()),
-        recorder: Recorder::new(
-            options.client,
-            Reporter { controller: "microservice-operator".to_owned(), instance: options.instance },
-        ),
+        reporter: Reporter { controller: "microservice-operator".to_owned(), instance: options.instance },
         metrics: options.metrics,
         writes: Arc::new(Semaphore::new(WRITES_IN_FLIGHT)),
         secrets: options.secrets,

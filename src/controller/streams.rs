@@ -135,11 +135,10 @@ impl Watching {
                 warm.push((kind.plural(), self.follow_children(kind)));
             }
         }
-        // Nodes are cluster-scoped: where they may not be read, pods on lost nodes are told by their own status.
-        if self.scope == Scope::Cluster {
-            let nodes_api = vec![(None, Api::all(self.client.clone()))];
-            warm.push(("nodes", self.follow("nodes", nodes_api, watcher::Config::default(), nodes())));
-        }
+        // Cluster-scoped, so that a namespaced installation may not be allowed to read them: nothing waits for them, and
+        // pods on lost nodes are then told by their own status.
+        let every_node = vec![(None, Api::all(self.client.clone()))];
+        self.follow("nodes", every_node, watcher::Config::default(), nodes());
         warm
     }
 

@@ -830,8 +830,13 @@ fn any_pod() -> impl Strategy<Value = PodSnapshot> {
     )
 }
 
+/// Pods as one namespace can hold them: no two of one name.
 fn any_pods() -> impl Strategy<Value = Vec<PodSnapshot>> {
-    proptest::collection::vec(any_pod(), 0..8)
+    proptest::collection::vec(any_pod(), 0..8).prop_map(|mut pods| {
+        let mut seen = std::collections::BTreeSet::new();
+        pods.retain(|pod| seen.insert(pod.name.clone()));
+        pods
+    })
 }
 
 fn any_traffic() -> impl Strategy<Value = Traffic> {

@@ -18,44 +18,39 @@ fn merge_value(field: &str, base: &mut Value, overlay: Value) {
     match (base, overlay) {
         (Value::Object(base), Value::Object(overlay)) => merge_fields(base, overlay),
         (Value::Array(base), Value::Array(overlay)) => merge_list(field, base, overlay),
-        (base, overlay) => *base = overlay,
+        // Merged into nothing rather than put in its place, so that doubles within a list of the overlay meet.
+        (base, overlay @ Value::Object(_)) => {
+            *base = Value::Object(Map::new());
+            merge_value(field, base, overlay);
+        }
+        (base, overlay @ Value::Array(_)) => {
+            *base = Value::Array(Vec::new());
+            merge_value(field, base, overlay);
+        }
+        (base, scalar @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_))) => *base = scalar,
     }
 }
 
 fn merge_fields(base: &mut Map<String, Value>, overlay: Map<String, Value>) {
     for (key, value) in overlay {
-        match base.get_mut(&key) {
-            Some(present) => merge_value(&key, present, value),
-            None => {
-                // Merged into nothing rather than inserted, so that doubles within a list of the overlay meet.
-                let mut fresh = empty_like(&value);
-                merge_value(&key, &mut fresh, value);
-                base.insert(key, fresh);
-            }
-        }
-    }
-}
-
-fn empty_like(value: &Value) -> Value {
-    match value {
-        Value::Object(_) => Value::Object(Map::new()),
-        Value::Array(_) => Value::Array(Vec::new()),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Value::Null,
+        merge_value(&key, base.entry(key.clone()).or_insert(Value::Null), value);
     }
 }
 
 fn merge_list(field: &str, base: &mut Vec<Value>, overlay: Vec<Value>) {
-    let keys = list_keys(field, &overlay).filter(|keys| base.is_empty() || list_keys(field, base) == Some(keys));
-    let Some(keys) = keys else {
+    let Some(keys) = list_keys(field, &overlay) else {
         *base = overlay;
         return;
     };
+    if list_keys(field, base) != Some(keys) {
+        base.clear();
+    }
     for item in overlay {
         let key = item_key(&item, keys);
         match base.iter_mut().find(|present| item_key(present, keys) == key) {
             Some(present) => merge_value("", present, item),
             None => {
-                let mut fresh = empty_like(&item);
+                let mut fresh = Value::Null;
                 merge_value("", &mut fresh, item);
                 base.push(fresh);
             }

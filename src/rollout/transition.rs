@@ -429,8 +429,11 @@ fn go_back(draft: &mut Draft<'_>, edge: Edge, home: &str, from: &str, cause: Ret
     {
         record.notes.rejected = Some(verdict);
     }
-    let kind = if cause.blame == Blame::Superseded { EventKind::Normal } else { EventKind::Warning };
-    draft.event(kind, "RolledBack", format!("from {from} to {home}: {}: {}", cause.reason, cause.message));
+    let (kind, reason) = match cause.blame {
+        Blame::Superseded => (EventKind::Normal, "Superseded"),
+        Blame::Candidate | Blame::Environment | Blame::Person => (EventKind::Warning, "RolledBack"),
+    };
+    draft.event(kind, reason, format!("from {from} to {home}: {}: {}", cause.reason, cause.message));
     draft.enter(
         edge,
         State::Returning(Return {

@@ -125,23 +125,27 @@ fn known_fields(open_api: &Value, pointer: &str) -> Vec<String> {
 fn unknown_field(field: &str, known: &[String]) -> String {
     let near = known.iter().map(|name| (distance(field, name), name)).min();
     match near {
-        Some((distance, name)) if distance <= 1 + field.len() / 4 => format!("unknown field, did you mean {name}?"),
+        Some((distance, name)) if distance <= 1 + field.len() / 5 => format!("unknown field, did you mean {name}?"),
         Some(_) | None => "unknown field".to_owned(),
     }
 }
 
-/// How many characters have to be put in, taken out or replaced to make `a` into `b`, without regard to case.
+/// How many characters have to be put in, taken out, replaced or swapped with their neighbour to make `a` into `b`;
+/// without regard to case.
 fn distance(a: &str, b: &str) -> usize {
-    let (a, b) = (a.to_ascii_lowercase(), b.to_ascii_lowercase());
-    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = i;
-        row[0] = i + 1;
-        for (j, y) in b.chars().enumerate() {
-            let replaced = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+    let (a, b) = (a.to_ascii_lowercase().into_bytes(), b.to_ascii_lowercase().into_bytes());
+    let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
+    for i in 0..a.len() {
+        let mut row = vec![i + 1];
+        for j in 0..b.len() {
+            let replaced = rows[i][j] + usize::from(a[i] != b[j]);
+            let mut best = replaced.min(rows[i][j + 1] + 1).min(row[j] + 1);
+            if i > 0 && j > 0 && a[i] == b[j - 1] && a[i - 1] == b[j] {
+                best = best.min(rows[i - 1][j - 1] + 1);
+            }
+            row.push(best);
         }
+        rows.push(row);
     }
-    row.last().copied().unwrap_or_default()
+    rows.last().and_then(|row| row.last()).copied().unwrap_or_default()
 }
