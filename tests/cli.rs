@@ -43,7 +43,10 @@ fn parsed(yaml: &str) -> Vec<Value> {
 fn crds_prints_the_file_in_crds() {
     let ran = run(&["crds"], "");
     assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
-    assert_eq!(ran.out, std::fs::read_to_string(repository("crds/microservices.microservice.dev.yaml")).unwrap());
+    assert_eq!(
+        ran.out,
+        std::fs::read_to_string(repository("crds/microservices.microservice.dev.yaml")).unwrap()
+    );
 }
 
 #[test]
@@ -69,7 +72,10 @@ spec: {image: 'orders:1'}
 fn render_reads_standard_input_and_takes_a_namespace() {
     let ran = run(&["render", "-f", "-", "-n", "shop"], MINIMAL);
     assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
-    let namespaces: Vec<Value> = parsed(&ran.out).iter().map(|object| object["metadata"]["namespace"].clone()).collect();
+    let namespaces: Vec<Value> = parsed(&ran.out)
+        .iter()
+        .map(|object| object["metadata"]["namespace"].clone())
+        .collect();
     assert_eq!(namespaces, ["shop", "shop"]);
 }
 
@@ -92,12 +98,20 @@ items:
     assert_eq!(ran.code, Some(0));
     assert_eq!(
         ran.err,
-        "standard input: Microservice orders: ConfigMap rules is not in the file: its content is part of the revision, so \
+        "standard input: Microservice orders: ConfigMap rules is not in the file: its content is part of \
+         the revision, so \
          the revision has another name in the cluster, and its pods use an immutable copy\n"
     );
     let objects = parsed(&ran.out);
-    assert!(objects.iter().all(|object| object["metadata"]["namespace"] == "own"));
-    assert_eq!(objects[1]["spec"]["template"]["spec"]["volumes"][0]["configMap"]["name"], "rules");
+    assert!(
+        objects
+            .iter()
+            .all(|object| object["metadata"]["namespace"] == "own")
+    );
+    assert_eq!(
+        objects[1]["spec"]["template"]["spec"]["volumes"][0]["configMap"]["name"],
+        "rules"
+    );
 }
 
 #[test]
@@ -110,11 +124,20 @@ fn a_tracked_config_map_in_the_file_is_copied() {
     let ran = run(&["render", "-f", "-"], &both);
     assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
     let objects = parsed(&ran.out);
-    let copy = objects.iter().find(|object| object["kind"] == "ConfigMap").expect("a copy");
+    let copy = objects
+        .iter()
+        .find(|object| object["kind"] == "ConfigMap")
+        .expect("a copy");
     assert_eq!(copy["data"]["a"], "b");
     assert_eq!(copy["immutable"], true);
-    let deployment = objects.iter().find(|object| object["kind"] == "Deployment").expect("a Deployment");
-    assert_eq!(deployment["spec"]["template"]["spec"]["volumes"][0]["configMap"]["name"], copy["metadata"]["name"]);
+    let deployment = objects
+        .iter()
+        .find(|object| object["kind"] == "Deployment")
+        .expect("a Deployment");
+    assert_eq!(
+        deployment["spec"]["template"]["spec"]["volumes"][0]["configMap"]["name"],
+        copy["metadata"]["name"]
+    );
 }
 
 /// What is said about bad input; nothing is printed.
@@ -127,14 +150,17 @@ fn complaints(input: &str) -> String {
 #[test]
 fn every_mistake_of_every_document_is_named() {
     let bad = MINIMAL.replace("image:", "imagee:");
-    let worse = MINIMAL.replace("orders:1'", "orders:1', files: [{mountPath: /a}], monitoring: {port: a}");
+    let worse = MINIMAL.replace(
+        "orders:1'",
+        "orders:1', files: [{mountPath: /a}], monitoring: {port: a}",
+    );
     assert_eq!(
         complaints(&format!("{MINIMAL}---\n{bad}---\n{worse}")),
         "standard input: Microservice orders: spec.image: is required\n\
          standard input: Microservice orders: spec.imagee: unknown field, did you mean image?\n\
          standard input: Microservice orders: spec: monitoring.port must be the name of one of ports\n\
-         standard input: Microservice orders: spec.files[0]: each of files needs exactly one of configMap, secret, emptyDir, \
-         persistentVolumeClaim or projected\n"
+         standard input: Microservice orders: spec.files[0]: each of files needs exactly one of configMap, \
+         secret, emptyDir, persistentVolumeClaim or projected\n"
     );
 }
 
@@ -155,7 +181,9 @@ fn what_is_no_microservice_is_said_to_be_none() {
 #[test]
 fn a_bad_companion_is_named() {
     assert_eq!(
-        complaints(&format!("{MINIMAL}---\n{{apiVersion: v1, kind: ConfigMap, metadata: {{name: rules}}, data: {{a: [1]}}}}")),
+        complaints(&format!(
+            "{MINIMAL}---\n{{apiVersion: v1, kind: ConfigMap, metadata: {{name: rules}}, data: {{a: [1]}}}}"
+        )),
         "standard input: ConfigMap rules: data.a: invalid type: sequence, expected a string\n"
     );
 }

@@ -13,7 +13,10 @@ const FILE: &str = "crds/microservices.microservice.dev.yaml";
 #[test]
 fn the_file_in_crds_is_what_the_types_say() {
     let file = std::fs::read_to_string(repository(FILE)).unwrap_or_default();
-    assert!(file == crd_yaml().unwrap(), "{FILE} is out of date: run `cargo run -- crds > {FILE}`");
+    assert!(
+        file == crd_yaml().unwrap(),
+        "{FILE} is out of date: run `cargo run -- crds > {FILE}`"
+    );
 }
 
 #[test]
@@ -37,7 +40,10 @@ fn undescribed(path: &str, schema: &Value, level: usize, found: &mut Vec<String>
     }
     for (name, schema) in schema["properties"].as_object().into_iter().flatten() {
         let path = format!("{path}.{name}");
-        if schema["description"].as_str().is_none_or(|text| text.trim().is_empty()) {
+        if schema["description"]
+            .as_str()
+            .is_none_or(|text| text.trim().is_empty())
+        {
             found.push(path.clone());
         }
         undescribed(&path, schema, level + 1, found);
@@ -63,7 +69,11 @@ fn every_field_of_spec_names_its_scope() {
         .as_object()
         .unwrap()
         .iter()
-        .filter(|(_, schema)| !scopes.iter().any(|scope| schema["description"].as_str().unwrap().starts_with(scope)))
+        .filter(|(_, schema)| {
+            !scopes
+                .iter()
+                .any(|scope| schema["description"].as_str().unwrap().starts_with(scope))
+        })
         .map(|(name, _)| name)
         .collect();
     assert_eq!(silent, Vec::<&String>::new());

@@ -15,7 +15,10 @@ use support::{Example, documents, leaves};
 fn each_example_yields_what_was_reviewed() {
     for example in Example::all() {
         let mut objects: Vec<Value> = example.children().into_iter().map(|child| child.object).collect();
-        for version in objects.iter_mut().filter_map(|object| object.pointer_mut("/data/renderedBy")) {
+        for version in objects
+            .iter_mut()
+            .filter_map(|object| object.pointer_mut("/data/renderedBy"))
+        {
             *version = json!("(this version)");
         }
         insta::assert_yaml_snapshot!(example.name.as_str(), objects);
@@ -24,8 +27,19 @@ fn each_example_yields_what_was_reviewed() {
 
 #[test]
 fn the_smallest_manifest_yields_three_objects() {
-    let kinds: Vec<ChildKind> = Example::read("minimal").children().iter().map(|child| child.kind).collect();
-    assert_eq!(kinds, [ChildKind::ControllerRevision, ChildKind::Deployment, ChildKind::Service]);
+    let kinds: Vec<ChildKind> = Example::read("minimal")
+        .children()
+        .iter()
+        .map(|child| child.kind)
+        .collect();
+    assert_eq!(
+        kinds,
+        [
+            ChildKind::ControllerRevision,
+            ChildKind::Deployment,
+            ChildKind::Service
+        ]
+    );
 }
 
 /// Where the hand-written manifests and ours differ on purpose.
@@ -52,7 +66,11 @@ fn user_service_has_every_field_of_the_hand_written_manifests_and_no_unreviewed_
     for child in &children {
         let kind = child.kind.kind();
         let ours = leaves(&child.object);
-        let Some(theirs) = source.iter().find(|document| document["kind"] == kind).map(leaves) else {
+        let Some(theirs) = source
+            .iter()
+            .find(|document| document["kind"] == kind)
+            .map(leaves)
+        else {
             added.insert(format!("{kind}: the whole object"));
             continue;
         };
@@ -67,26 +85,57 @@ fn user_service_has_every_field_of_the_hand_written_manifests_and_no_unreviewed_
                 missing.push(format!("{named}: wanted {expected:?}, got {:?}", ours.get(path)));
             }
         }
-        added.extend(ours.iter().filter(|(path, _)| !theirs.contains_key(*path)).map(|(path, value)| {
-            format!("{kind}{path}: {value}")
-        }));
+        added.extend(
+            ours.iter()
+                .filter(|(path, _)| !theirs.contains_key(*path))
+                .map(|(path, value)| format!("{kind}{path}: {value}")),
+        );
     }
     for document in &source {
         let kind = document["kind"].as_str().unwrap();
-        assert!(children.iter().any(|child| child.kind.kind() == kind), "there is no {kind}");
+        assert!(
+            children.iter().any(|child| child.kind.kind() == kind),
+            "there is no {kind}"
+        );
     }
     assert_eq!(missing, Vec::<String>::new());
-    let reviewed: BTreeSet<String> = ADDED.lines().filter(|l| !l.is_empty() && !l.starts_with('#')).map(str::to_owned).collect();
+    let reviewed: BTreeSet<String> = ADDED
+        .lines()
+        .filter(|l| !l.is_empty() && !l.starts_with('#'))
+        .map(str::to_owned)
+        .collect();
     let unreviewed: Vec<_> = added.difference(&reviewed).collect();
-    assert!(unreviewed.is_empty(), "review these and add them to additions.txt:\n{unreviewed:#?}");
+    assert!(
+        unreviewed.is_empty(),
+        "review these and add them to additions.txt:\n{unreviewed:#?}"
+    );
     let gone: Vec<_> = reviewed.difference(&added).collect();
-    assert!(gone.is_empty(), "these are no longer added, remove them from additions.txt:\n{gone:#?}");
+    assert!(
+        gone.is_empty(),
+        "these are no longer added, remove them from additions.txt:\n{gone:#?}"
+    );
 }
 
 /// Fields of the spec with a shape of their own in Kubernetes: what is within them is not ours to show.
 const CORE: [&str; 18] = [
-    "affinity", "behavior", "configMap", "egress", "emptyDir", "env", "envFrom", "ingress", "lifecycle", "liveness",
-    "metrics", "persistentVolumeClaim", "projected", "readiness", "resources", "secret", "startup", "tolerations",
+    "affinity",
+    "behavior",
+    "configMap",
+    "egress",
+    "emptyDir",
+    "env",
+    "envFrom",
+    "ingress",
+    "lifecycle",
+    "liveness",
+    "metrics",
+    "persistentVolumeClaim",
+    "projected",
+    "readiness",
+    "resources",
+    "secret",
+    "startup",
+    "tolerations",
 ];
 
 /// Fields that exclude one that the full example shows.
@@ -94,10 +143,17 @@ const EXCLUDED: [&str; 1] = ["disruptionBudget.minAvailable"];
 
 fn fields(path: &str, schema: &Value, found: &mut BTreeSet<String>) {
     for (name, schema) in schema["properties"].as_object().into_iter().flatten() {
-        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        let path = if path.is_empty() {
+            name.clone()
+        } else {
+            format!("{path}.{name}")
+        };
         found.insert(path.clone());
         // The ingress of a route is ours, that of a NetworkPolicy is not.
-        if !CORE.contains(&name.as_str()) || path == "routes.ingress" || (name == "env" && path == "config.env") {
+        if !CORE.contains(&name.as_str())
+            || path == "routes.ingress"
+            || (name == "env" && path == "config.env")
+        {
             fields(&path, schema, found);
             fields(&path, &schema["items"], found);
         }
@@ -108,7 +164,11 @@ fn written(path: &str, value: &Value, found: &mut BTreeSet<String>) {
     match value {
         Value::Object(fields) => {
             for (name, value) in fields {
-                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                let path = if path.is_empty() {
+                    name.clone()
+                } else {
+                    format!("{path}.{name}")
+                };
                 found.insert(path.clone());
                 written(&path, value, found);
             }
@@ -122,21 +182,38 @@ fn written(path: &str, value: &Value, found: &mut BTreeSet<String>) {
 fn the_full_example_shows_every_field() {
     let schema = serde_json::to_value(crd()).unwrap();
     let mut known = BTreeSet::new();
-    fields("", &schema["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"], &mut known);
+    fields(
+        "",
+        &schema["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"],
+        &mut known,
+    );
     assert!(known.len() > 100, "the schema was not understood: {known:?}");
     let mut shown = BTreeSet::new();
-    for document in documents("manifests/examples/full.yaml").iter().filter(|d| d["kind"] == "Microservice") {
+    for document in documents("manifests/examples/full.yaml")
+        .iter()
+        .filter(|d| d["kind"] == "Microservice")
+    {
         written("", &document["spec"], &mut shown);
     }
-    let hidden: Vec<_> = known.iter().filter(|path| !shown.contains(*path) && !EXCLUDED.contains(&path.as_str())).collect();
-    assert!(hidden.is_empty(), "manifests/examples/full.yaml does not show {hidden:?}");
+    let hidden: Vec<_> = known
+        .iter()
+        .filter(|path| !shown.contains(*path) && !EXCLUDED.contains(&path.as_str()))
+        .collect();
+    assert!(
+        hidden.is_empty(),
+        "manifests/examples/full.yaml does not show {hidden:?}"
+    );
 }
 
 #[test]
 fn the_pods_of_every_example_pass_pod_security_restricted() {
     let mut checked = 0;
     for example in Example::all() {
-        for child in example.children().iter().filter(|child| child.kind == ChildKind::Deployment) {
+        for child in example
+            .children()
+            .iter()
+            .filter(|child| child.kind == ChildKind::Deployment)
+        {
             let violations = restricted(&child.object["spec"]["template"]["spec"]);
             assert!(violations.is_empty(), "{}: {violations:?}", example.name);
             checked += 1;
@@ -147,7 +224,8 @@ fn the_pods_of_every_example_pass_pod_security_restricted() {
 
 #[test]
 fn the_check_of_pod_security_finds_what_is_forbidden() {
-    let container = json!({"name": "a", "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}}});
+    let container = json!({"name": "a", "securityContext": {"allowPrivilegeEscalation": false,
+        "capabilities": {"drop": ["ALL"]}}});
     let good = json!({
         "securityContext": {"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}},
         "containers": [container],
@@ -155,13 +233,33 @@ fn the_check_of_pod_security_finds_what_is_forbidden() {
     assert_eq!(restricted(&good), Vec::<String>::new());
     for (pointer, value, violation) in [
         ("/hostNetwork", json!(true), "hostNetwork"),
-        ("/volumes", json!([{"name": "h", "hostPath": {"path": "/"}}]), "volume h"),
+        (
+            "/volumes",
+            json!([{"name": "h", "hostPath": {"path": "/"}}]),
+            "volume h",
+        ),
         ("/securityContext/runAsNonRoot", json!(false), "a runAsNonRoot"),
         ("/securityContext/runAsUser", json!(0), "a runAsUser"),
-        ("/securityContext/seccompProfile", json!({"type": "Unconfined"}), "a seccompProfile"),
-        ("/containers/0/securityContext/privileged", json!(true), "a privileged"),
-        ("/containers/0/securityContext/allowPrivilegeEscalation", json!(true), "a allowPrivilegeEscalation"),
-        ("/containers/0/securityContext/capabilities", json!({"drop": []}), "a capabilities"),
+        (
+            "/securityContext/seccompProfile",
+            json!({"type": "Unconfined"}),
+            "a seccompProfile",
+        ),
+        (
+            "/containers/0/securityContext/privileged",
+            json!(true),
+            "a privileged",
+        ),
+        (
+            "/containers/0/securityContext/allowPrivilegeEscalation",
+            json!(true),
+            "a allowPrivilegeEscalation",
+        ),
+        (
+            "/containers/0/securityContext/capabilities",
+            json!({"drop": []}),
+            "a capabilities",
+        ),
         ("/containers/0/ports", json!([{"hostPort": 80}]), "a hostPort"),
     ] {
         let mut bad = good.clone();
@@ -173,29 +271,74 @@ fn the_check_of_pod_security_finds_what_is_forbidden() {
 
 /// What in a pod the Pod Security Standard "restricted" forbids.
 fn restricted(pod: &Value) -> Vec<String> {
-    let mut found: Vec<String> =
-        ["hostNetwork", "hostPID", "hostIPC"].iter().filter(|f| pod[**f] == json!(true)).map(|f| (*f).to_owned()).collect();
-    let allowed = ["configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"];
+    let mut found: Vec<String> = ["hostNetwork", "hostPID", "hostIPC"]
+        .iter()
+        .filter(|f| pod[**f] == json!(true))
+        .map(|f| (*f).to_owned())
+        .collect();
+    let allowed = [
+        "configMap",
+        "csi",
+        "downwardAPI",
+        "emptyDir",
+        "ephemeral",
+        "persistentVolumeClaim",
+        "projected",
+        "secret",
+    ];
     for volume in pod["volumes"].as_array().into_iter().flatten() {
-        if !volume.as_object().unwrap().keys().any(|key| allowed.contains(&key.as_str())) {
+        if !volume
+            .as_object()
+            .unwrap()
+            .keys()
+            .any(|key| allowed.contains(&key.as_str()))
+        {
             found.push(format!("volume {}", volume["name"].as_str().unwrap()));
         }
     }
-    let containers = ["containers", "initContainers"].into_iter().flat_map(|list| pod[list].as_array().into_iter().flatten());
+    let containers = ["containers", "initContainers"]
+        .into_iter()
+        .flat_map(|list| pod[list].as_array().into_iter().flatten());
     for container in containers {
         let own = &container["securityContext"];
-        let effective = |field: &str| if own[field].is_null() { pod["securityContext"][field].clone() } else { own[field].clone() };
+        let effective = |field: &str| {
+            if own[field].is_null() {
+                pod["securityContext"][field].clone()
+            } else {
+                own[field].clone()
+            }
+        };
         let capabilities = &own["capabilities"];
-        let added_only_bind = capabilities["add"].as_array().is_none_or(|a| a.iter().all(|c| c == "NET_BIND_SERVICE"));
+        let added_only_bind = capabilities["add"]
+            .as_array()
+            .is_none_or(|a| a.iter().all(|c| c == "NET_BIND_SERVICE"));
         let ports = container["ports"].as_array().into_iter().flatten();
         for (violated, what) in [
             (effective("runAsNonRoot") != json!(true), "runAsNonRoot"),
             (effective("runAsUser") == json!(0), "runAsUser"),
-            (!["RuntimeDefault", "Localhost"].contains(&effective("seccompProfile")["type"].as_str().unwrap_or_default()), "seccompProfile"),
+            (
+                !["RuntimeDefault", "Localhost"]
+                    .contains(&effective("seccompProfile")["type"].as_str().unwrap_or_default()),
+                "seccompProfile",
+            ),
             (own["privileged"] == json!(true), "privileged"),
-            (own["allowPrivilegeEscalation"] != json!(false), "allowPrivilegeEscalation"),
-            (!capabilities["drop"].as_array().is_some_and(|d| d.contains(&json!("ALL"))) || !added_only_bind, "capabilities"),
-            (ports.into_iter().any(|port| port["hostPort"].as_i64().is_some_and(|p| p != 0)), "hostPort"),
+            (
+                own["allowPrivilegeEscalation"] != json!(false),
+                "allowPrivilegeEscalation",
+            ),
+            (
+                !capabilities["drop"]
+                    .as_array()
+                    .is_some_and(|d| d.contains(&json!("ALL")))
+                    || !added_only_bind,
+                "capabilities",
+            ),
+            (
+                ports
+                    .into_iter()
+                    .any(|port| port["hostPort"].as_i64().is_some_and(|p| p != 0)),
+                "hostPort",
+            ),
         ] {
             if violated {
                 found.push(format!("{} {what}", container["name"].as_str().unwrap()));

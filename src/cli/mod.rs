@@ -37,7 +37,9 @@ pub enum Command {
 pub fn crds() -> ExitCode {
     match crd_yaml() {
         Ok(text) => print(&text),
-        Err(error) => complain(&[format!("the CRDs cannot be written as YAML, please report this: {error}")]),
+        Err(error) => complain(&[format!(
+            "the CRDs cannot be written as YAML, please report this: {error}"
+        )]),
     }
 }
 

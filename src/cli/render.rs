@@ -16,7 +16,8 @@ use crate::validate;
 /// What `render` is told.
 #[derive(Args, Debug)]
 pub struct RenderArguments {
-    /// The file with one or more Microservices, and with ConfigMaps and Secrets that they track; - reads standard input
+    /// The file with one or more Microservices, and with ConfigMaps and Secrets that they track; - reads
+    /// standard input
     #[arg(short, long, value_name = "FILE")]
     pub filename: PathBuf,
     /// The namespace of objects that name none
@@ -47,7 +48,12 @@ pub(super) fn render(arguments: &RenderArguments) -> Result<Rendered, Vec<String
     let documents = documents(&text).map_err(|error| say(error.to_string()))?;
     let rendered = render_documents(&documents, &arguments.namespace);
     let named = |lines: Vec<String>| lines.into_iter().map(|line| format!("{file}: {line}")).collect();
-    rendered.map(|r| Rendered { remarks: named(r.remarks), ..r }).map_err(named)
+    rendered
+        .map(|r| Rendered {
+            remarks: named(r.remarks),
+            ..r
+        })
+        .map_err(named)
 }
 
 fn read(file: &Path) -> std::io::Result<String> {
@@ -77,28 +83,46 @@ fn kind(document: &Value) -> &str {
 }
 
 fn namespace<'a>(document: &'a Value, default: &'a str) -> &'a str {
-    document.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or(default)
+    document
+        .pointer("/metadata/namespace")
+        .and_then(Value::as_str)
+        .unwrap_or(default)
 }
 
 fn render_documents(documents: &[Value], default_namespace: &str) -> Result<Rendered, Vec<String>> {
     let mut problems = Vec::new();
     let mut remarks = Vec::new();
     let mut children = Vec::new();
-    let described: Vec<&Value> = documents.iter().filter(|document| kind(document) == "Microservice").collect();
+    let described: Vec<&Value> = documents
+        .iter()
+        .filter(|document| kind(document) == "Microservice")
+        .collect();
     if described.is_empty() {
         problems.push("there is no Microservice in it".to_owned());
     }
     for document in described {
         let namespace = namespace(document, default_namespace);
-        let name = document.pointer("/metadata/name").and_then(Value::as_str).unwrap_or("without a name");
+        let name = document
+            .pointer("/metadata/name")
+            .and_then(Value::as_str)
+            .unwrap_or("without a name");
         let say = |problem: String| format!("Microservice {name}: {problem}");
-        match (validate::microservice(document), companions(documents, namespace, default_namespace)) {
+        match (
+            validate::microservice(document),
+            companions(documents, namespace, default_namespace),
+        ) {
             (Ok(service), Ok(companions)) => {
                 remarks.extend(missing(&service, &companions).into_iter().map(say));
                 children.extend(offline(&service, namespace, &companions));
             }
             (service, companions) => {
-                problems.extend(service.err().into_iter().flatten().map(|violation| say(violation.to_string())));
+                problems.extend(
+                    service
+                        .err()
+                        .into_iter()
+                        .flatten()
+                        .map(|violation| say(violation.to_string())),
+                );
                 problems.extend(companions.err().into_iter().flatten());
             }
         }
@@ -106,19 +130,30 @@ fn render_documents(documents: &[Value], default_namespace: &str) -> Result<Rend
     if !problems.is_empty() {
         return Err(problems);
     }
-    let yaml = yaml(&children).map_err(|error| vec![format!("cannot be written as YAML, please report this: {error}")])?;
+    let yaml = yaml(&children)
+        .map_err(|error| vec![format!("cannot be written as YAML, please report this: {error}")])?;
     Ok(Rendered { yaml, remarks })
 }
 
 /// The ConfigMaps and Secrets of the file that are in `namespace`.
-fn companions(documents: &[Value], namespace: &str, default_namespace: &str) -> Result<Companions, Vec<String>> {
+fn companions(
+    documents: &[Value],
+    namespace: &str,
+    default_namespace: &str,
+) -> Result<Companions, Vec<String>> {
     let near = |document: &&Value| self::namespace(document, default_namespace) == namespace;
     let near: Vec<&Value> = documents.iter().filter(near).collect();
-    match (read_all::<ConfigMap>(&near, "ConfigMap"), read_all::<Secret>(&near, "Secret")) {
+    match (
+        read_all::<ConfigMap>(&near, "ConfigMap"),
+        read_all::<Secret>(&near, "Secret"),
+    ) {
         (Ok(config_maps), Ok(secrets)) => Ok(Companions { config_maps, secrets }),
-        (config_maps, secrets) => {
-            Err(config_maps.err().into_iter().flatten().chain(secrets.err().into_iter().flatten()).collect())
-        }
+        (config_maps, secrets) => Err(config_maps
+            .err()
+            .into_iter()
+            .flatten()
+            .chain(secrets.err().into_iter().flatten())
+            .collect()),
     }
 }
 
@@ -128,19 +163,27 @@ fn read_all<T: DeserializeOwned>(documents: &[&Value], wanted: &str) -> Result<V
         .filter(|document| kind(document) == wanted)
         .map(|document| {
             serde_path_to_error::deserialize::<_, T>(*document).map_err(|error| {
-                let name = document.pointer("/metadata/name").and_then(Value::as_str).unwrap_or("without a name");
+                let name = document
+                    .pointer("/metadata/name")
+                    .and_then(Value::as_str)
+                    .unwrap_or("without a name");
                 format!("{wanted} {name}: {}: {}", error.path(), error.inner())
             })
         })
         .partition(Result::is_ok);
     let problems: Vec<String> = failed.into_iter().filter_map(Result::err).collect();
-    if problems.is_empty() { Ok(read.into_iter().flatten().collect()) } else { Err(problems) }
+    if problems.is_empty() {
+        Ok(read.into_iter().flatten().collect())
+    } else {
+        Err(problems)
+    }
 }
 
 fn missing(service: &Microservice, companions: &Companions) -> Vec<String> {
     let remark = |kind: &str, name: &str| {
         format!(
-            "{kind} {name} is not in the file: its content is part of the revision, so the revision has another name \
+            "{kind} {name} is not in the file: its content is part of the revision, so the revision has \
+             another name \
              in the cluster, and its pods use an immutable copy"
         )
     };
@@ -154,6 +197,12 @@ fn missing(service: &Microservice, companions: &Companions) -> Vec<String> {
 }
 
 fn yaml(children: &[Child]) -> Result<String, serde_saphyr::ser::Error> {
-    let documents: Result<Vec<String>, _> = children.iter().map(|child| serde_saphyr::to_string(&child.object)).collect();
-    Ok(documents?.iter().map(|document| format!("---\n{document}")).collect())
+    let documents: Result<Vec<String>, _> = children
+        .iter()
+        .map(|child| serde_saphyr::to_string(&child.object))
+        .collect();
+    Ok(documents?
+        .iter()
+        .map(|document| format!("---\n{document}"))
+        .collect())
 }

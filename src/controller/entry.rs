@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
-use kube::api::{DynamicObject, PartialObjectMeta};
+use kube::api::{DynamicObject, PartialObjectMeta, TypeMeta};
 use serde_json::Value;
 
 use super::cache::{Cached, ServiceKey};
@@ -41,6 +41,8 @@ pub enum Parsed {
 impl ChildEntry {
     /// Reads an object as it came from the API server.
     pub fn new(kind: ChildKind, mut object: DynamicObject) -> Self {
+        // The items of a list do not say what they are.
+        object.types = Some(TypeMeta { api_version: kind.api_version(), kind: kind.kind().to_owned() });
         let managers = object.metadata.managed_fields.take().unwrap_or_default();
         let last_foreign_manager = last_foreign_manager(&managers);
         let metadata = object.metadata.clone();

@@ -148,7 +148,7 @@ pub(super) fn last_exit(status: &ContainerStatus) -> Option<Exit> {
 pub(super) fn exits(status: &ContainerStatus) -> i32 {
     let waiting_after_end = last_end(status)
         .and_then(|end| end.container_id.as_deref())
-        .is_some_and(|id| !id.is_empty() && status.container_id.as_deref() == Some(id));
+        .is_some_and(|id| status.container_id.as_deref() == Some(id));
     let present_ended = present_end(status).is_some() || waiting_after_end;
     status.restart_count.saturating_add(i32::from(present_ended))
 }

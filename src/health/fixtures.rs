@@ -105,20 +105,19 @@ impl PodFixture {
         self.container("restartCount", json!(restarts))
             .container("containerID", json!(id))
             .container("state", json!({"running": {"startedAt": at(100)}}))
-            .container("lastState", json!({"terminated": end}))
+            .container("lastState", terminated(end))
     }
 
     /// The container's `restarts`th instance has ended so, and is not restarted yet.
     pub fn ended(self, restarts: i32, end: Value) -> Self {
         self.container("restartCount", json!(restarts))
             .container("containerID", json!(format!("containerd://c{restarts}")))
-            .container("state", json!({"terminated": end}))
+            .container("state", terminated(end))
     }
 
     /// The container's `restarts`th instance has ended so, and the kubelet holds it back.
-    pub fn crash_loop(self, restarts: i32, end: Value) -> Self {
+    pub fn crash_loop(self, restarts: i32, mut end: Value) -> Self {
         let id = json!(format!("containerd://c{restarts}"));
-        let mut end = end;
         end["containerID"] = id.clone();
         self.waiting(
             "CrashLoopBackOff",
@@ -126,7 +125,7 @@ impl PodFixture {
         )
         .container("restartCount", json!(restarts))
         .container("containerID", id)
-        .container("lastState", json!({"terminated": end}))
+        .container("lastState", terminated(end))
     }
 
     /// The core Pod.
@@ -138,6 +137,10 @@ impl PodFixture {
     pub fn snapshot(&self) -> PodSnapshot {
         ExitLedger::default().snapshot(&self.pod(), NodeReadiness::Ready)
     }
+}
+
+fn terminated(end: Value) -> Value {
+    Value::Object([("terminated".to_owned(), end)].into_iter().collect())
 }
 
 /// A container's end: exit code, reason, message and second.

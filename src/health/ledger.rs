@@ -254,6 +254,9 @@ mod tests {
 
     #[test]
     fn an_update_that_swallows_a_crash_still_counts_it() {
+        // It was seen starting and ready, then only the restart count tells.
+        let back = ready().ready_since(60).restarted(1, failure(50));
+        assert_eq!(failed(&[starting(), ready(), back]), counts(0, 1));
         // Ready, crashed, restarted and ready again: only the restart count tells.
         assert_eq!(
             failed(&[ready(), ready().ready_since(60).restarted(1, failure(50))]),

@@ -99,6 +99,15 @@ fn a_crash_loop_is_a_fault_at_once_and_speaks_the_containers_words() {
 }
 
 #[test]
+fn a_pod_counts_once_however_many_of_its_containers_crash() {
+    let mut pod = PodFixture::starting("p0").crash_loop(1, failure(6)).snapshot();
+    pod.containers.push(pod.containers[0].clone());
+    assert!(
+        matches!(idle(&[pod]), Assessment::Fault(f) if f.message.starts_with("crash loop in 1 of 1 pods;"))
+    );
+}
+
+#[test]
 fn a_crash_loop_of_clean_exits_is_one_too() {
     let pod = PodFixture::starting("p0")
         .crash_loop(2, end(0, "Completed", "", 6))
@@ -281,6 +290,28 @@ fn readiness_is_watched_until_the_pod_that_tips_it_is_due() {
 }
 
 #[test]
+fn the_message_counts_the_pods_that_are_due() {
+    let pods = unready(4, &[NOW - 60, NOW - 60, NOW - 3]);
+    let counted = |f: &Fault| {
+        f.message
+            .starts_with("readiness lost for over 6 s by 2 of 4 pods; pod p0:")
+    };
+    assert!(matches!(carrying(&pods, &[]), Assessment::Fault(f) if counted(&f)));
+}
+
+#[test]
+fn the_next_of_several_clocks_is_waited_for() {
+    let pods = [
+        unschedulable("p0", NOW - 1).snapshot(),
+        PodFixture::starting("p1")
+            .condition("PodScheduled", "True", at(NOW - 1))
+            .waiting("CreateContainerConfigError", r#"secret "s" not found"#)
+            .snapshot(),
+    ];
+    assert_eq!(idle(&pods), Assessment::Watching { recheck: at(NOW + 9) });
+}
+
+#[test]
 fn a_pod_that_was_never_ready_has_lost_nothing() {
     let pods: Vec<_> = (0..4)
         .map(|n| PodFixture::starting(&format!("p{n}")).snapshot())
@@ -325,6 +356,12 @@ fn containers_that_cannot_start() {
         (
             "ImagePullBackOff",
             r#"Back-off pulling image "r.example/orders:2": ErrImagePull: rpc error: code = NotFound desc = failed to pull and unpack image "r.example/orders:2": failed to resolve reference "r.example/orders:2": r.example/orders:2: not found"#,
+            "ImageNotFound",
+            0,
+        ),
+        (
+            "ErrImagePull",
+            r#"failed to resolve reference "r.example/orders:2": r.example/orders:2: not found"#,
             "ImageNotFound",
             0,
         ),
@@ -675,6 +712,21 @@ fn a_stable_crash_counts_only_since_the_candidate_is_there() {
 }
 
 #[test]
+fn a_stable_crash_loop_of_clean_exits_is_shared_too() {
+    let broken = |name: &str| {
+        vec![
+            PodFixture::starting(name)
+                .crash_loop(2, end(0, "Completed", "", 900))
+                .snapshot(),
+        ]
+    };
+    assert!(matches!(
+        carrying(&broken("p0"), &broken("s0")),
+        Assessment::Hold { .. }
+    ));
+}
+
+#[test]
 fn what_is_not_shared_is_acted_on_although_something_else_is_held() {
     let mut candidate = unready(2, &[NOW - 60; 2]);
     candidate.push(unschedulable("p2", 0).snapshot());
@@ -784,6 +836,13 @@ fn a_snapshot_reads_what_the_pod_says() {
     assert_eq!(pod.scheduling, Scheduling::Scheduled);
     assert_eq!(pod.image_id(), Some("orders@sha256:22"));
     assert!(pod.counted());
+    let adopted =
+        PodFixture::ready("p0").with("/metadata/labels", json!({"app.kubernetes.io/instance": "other"}));
+    assert_eq!(
+        adopted.snapshot().image_id(),
+        Some("orders@sha256:22"),
+        "the first container, where none is named so"
+    );
 }
 
 #[test]

@@ -67,10 +67,12 @@ mod tests {
         let readiness = Readiness::new();
         assert!(readiness.missing().is_empty());
         let pods = readiness.gate("pods");
-        let services = readiness.clone().gate("microservices");
+        let shared = readiness.clone();
+        let services = shared.gate("microservices");
         assert_eq!(readiness.missing(), ["pods", "microservices"]);
-        pods.clone().open();
-        assert_eq!(readiness.missing(), ["microservices"]);
+        let same = pods.clone();
+        same.open();
+        assert_eq!(shared.missing(), ["microservices"]);
         services.open();
         assert!(readiness.missing().is_empty());
         pods.close();

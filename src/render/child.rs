@@ -142,7 +142,9 @@ impl ChildKind {
     /// Whether every cluster has it.
     pub fn presence(self) -> KindPresence {
         match self {
-            Self::HttpRoute | Self::GrpcRoute | Self::ServiceMonitor | Self::PodMonitor => KindPresence::Optional,
+            Self::HttpRoute | Self::GrpcRoute | Self::ServiceMonitor | Self::PodMonitor => {
+                KindPresence::Optional
+            }
             Self::ControllerRevision
             | Self::ConfigMap
             | Self::Secret

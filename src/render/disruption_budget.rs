@@ -11,8 +11,8 @@ use super::{
 use crate::api::{DisruptionBudgetMode, OperationSpec};
 use crate::revision::Record;
 
-/// The disruption budget of one revision; `None` where none is wanted, or where the service may be down to one pod:
-/// a budget over one pod would block the drain of its node for ever.
+/// The disruption budget of one revision; `None` where none is wanted, or where the service may be down to
+/// one pod: a budget over one pod would block the drain of its node for ever.
 pub fn disruption_budget(
     identity: &Identity<'_>,
     record: &Record,
@@ -36,6 +36,13 @@ pub fn disruption_budget(
         // A pod that is not ready protects nobody, and must not block a drain either.
         "unhealthyPodEvictionPolicy": "AlwaysAllow",
     });
-    let metadata = Metadata { revision: Some(&record.name), ..Metadata::named(&record.name) };
-    Some(identity.child(ChildKind::PodDisruptionBudget, metadata, fields(json!({"spec": spec}))))
+    let metadata = Metadata {
+        revision: Some(&record.name),
+        ..Metadata::named(&record.name)
+    };
+    Some(identity.child(
+        ChildKind::PodDisruptionBudget,
+        metadata,
+        fields(json!({"spec": spec})),
+    ))
 }

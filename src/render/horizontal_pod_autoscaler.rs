@@ -9,7 +9,8 @@ use super::{
 };
 use crate::api::{Autoscaling, Microservice};
 
-/// The autoscaler. It scales the Microservice, never a Deployment: which revision has how many pods is the rollout's.
+/// The autoscaler. It scales the Microservice, never a Deployment: which revision has how many pods is the
+/// rollout's.
 pub fn horizontal_pod_autoscaler(identity: &Identity<'_>, autoscaling: &Autoscaling) -> Child {
     let resources = [("cpu", autoscaling.cpu), ("memory", autoscaling.memory)];
     let metrics: Vec<Value> = resources
@@ -29,7 +30,11 @@ pub fn horizontal_pod_autoscaler(identity: &Identity<'_>, autoscaling: &Autoscal
         "behavior": autoscaling.behavior.as_ref().map(to_json),
     });
     let metadata = Metadata::named(identity.name);
-    identity.child(ChildKind::HorizontalPodAutoscaler, metadata, fields(json!({"spec": spec})))
+    identity.child(
+        ChildKind::HorizontalPodAutoscaler,
+        metadata,
+        fields(json!({"spec": spec})),
+    )
 }
 
 fn utilization(resource: &str, percent: i32) -> Value {

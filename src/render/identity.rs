@@ -43,7 +43,9 @@ impl<'a> Identity<'a> {
 
     /// The labels that select the pods of all revisions. Fixed for ever.
     pub fn selector(&self) -> BTreeMap<String, String> {
-        [labels::NAME, labels::INSTANCE].map(|key| (key.to_owned(), self.name.to_owned())).into()
+        [labels::NAME, labels::INSTANCE]
+            .map(|key| (key.to_owned(), self.name.to_owned()))
+            .into()
     }
 
     /// The labels that select the pods of one revision.
@@ -68,7 +70,11 @@ impl<'a> Identity<'a> {
         if let Some(fields) = object.as_object_mut() {
             fields.extend(body);
         }
-        Child { kind, name: metadata.name, object: pruned(object) }
+        Child {
+            kind,
+            name: metadata.name,
+            object: pruned(object),
+        }
     }
 
     /// The labels of a child: the user's, and over them ours.
@@ -89,6 +95,9 @@ impl<'a> Identity<'a> {
 impl Metadata<'_> {
     /// Metadata with nothing but a name.
     pub(super) fn named(name: impl Into<String>) -> Self {
-        Self { name: name.into(), ..Self::default() }
+        Self {
+            name: name.into(),
+            ..Self::default()
+        }
     }
 }

@@ -1,5 +1,5 @@
-//! From a spec and a revision to child objects: one file for each kind. Pure and infallible: what is refused is refused
-//! by the CRD before, or by the API server after.
+//! From a spec and a revision to child objects: one file for each kind. Pure and infallible: what is refused
+//! is refused by the CRD before, or by the API server after.
 
 mod child;
 mod config;

@@ -29,7 +29,10 @@ pub fn monitor(identity: &Identity<'_>, monitoring: &Monitoring, exposure: &Expo
         "podTargetLabels": [labels::REVISION],
         endpoints: [endpoint(monitoring, port)],
     });
-    let metadata = Metadata { labels: monitoring.labels.clone(), ..Metadata::named(identity.name) };
+    let metadata = Metadata {
+        labels: monitoring.labels.clone(),
+        ..Metadata::named(identity.name)
+    };
     Some(identity.child(kind, metadata, fields(json!({"spec": spec}))))
 }
 
@@ -39,13 +42,18 @@ fn port<'a>(monitoring: &Monitoring, exposure: &'a Exposure) -> Option<&'a Conta
     let named = |name: &str| ports.iter().find(|port| port.name == name);
     match &monitoring.port {
         Some(name) => named(name),
-        None => named("metrics").or_else(|| named("http")).or_else(|| ports.first()),
+        None => named("metrics")
+            .or_else(|| named("http"))
+            .or_else(|| ports.first()),
     }
 }
 
 fn endpoint(monitoring: &Monitoring, port: Value) -> Value {
     let mut endpoint = fields(port);
-    endpoint.insert("path".to_owned(), json!(monitoring.path.as_deref().unwrap_or(PATH)));
+    endpoint.insert(
+        "path".to_owned(),
+        json!(monitoring.path.as_deref().unwrap_or(PATH)),
+    );
     if let Some(seconds) = monitoring.interval_seconds {
         endpoint.insert("interval".to_owned(), json!(format!("{seconds}s")));
     }

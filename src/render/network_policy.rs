@@ -12,8 +12,13 @@ use super::{
 pub fn network_policy(identity: &Identity<'_>, exposure: &Exposure) -> Option<Child> {
     let ingress = rules(&exposure.network.ingress);
     let egress = rules(&exposure.network.egress).map(with_dns);
-    let types: Vec<&str> =
-        [ingress.as_ref().map(|_| "Ingress"), egress.as_ref().map(|_| "Egress")].into_iter().flatten().collect();
+    let types: Vec<&str> = [
+        ingress.as_ref().map(|_| "Ingress"),
+        egress.as_ref().map(|_| "Egress"),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     if types.is_empty() {
         return None;
     }
@@ -34,9 +39,12 @@ fn rules<Rule: serde::Serialize>(direction: &Direction<Rule>) -> Option<Vec<Valu
     }
 }
 
-/// Names have to be resolved before anything can be reached. Anywhere: with a node-local cache the resolver is not a
-/// pod that could be selected.
+/// Names have to be resolved before anything can be reached. Anywhere: with a node-local cache the resolver
+/// is not a pod that could be selected.
 fn with_dns(mut rules: Vec<Value>) -> Vec<Value> {
-    rules.insert(0, json!({"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]}));
+    rules.insert(
+        0,
+        json!({"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]}),
+    );
     rules
 }

@@ -3,11 +3,14 @@
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 
 use super::{
-    Child, Exposure, Identity, Selection, config_maps, deployment, disruption_budget, horizontal_pod_autoscaler, monitor,
-    network_policy, new_record, record, routes, secret_copy, service, service_account,
+    Child, Exposure, Identity, Selection, config_maps, deployment, disruption_budget,
+    horizontal_pod_autoscaler, monitor, network_policy, new_record, record, routes, secret_copy, service,
+    service_account,
 };
 use crate::api::{Microservice, OperationSpec};
-use crate::revision::{Record, RecordedSnapshot, RevisionInput, SnapshotContent, SnapshotSource, SourceKind, sources};
+use crate::revision::{
+    Record, RecordedSnapshot, RevisionInput, SnapshotContent, SnapshotSource, SourceKind, sources,
+};
 
 /// ConfigMaps and Secrets that are known to stand beside a Microservice.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -20,11 +23,15 @@ pub struct Companions {
 
 impl Companions {
     fn config_map(&self, name: &str) -> Option<&ConfigMap> {
-        self.config_maps.iter().find(|object| object.metadata.name.as_deref() == Some(name))
+        self.config_maps
+            .iter()
+            .find(|object| object.metadata.name.as_deref() == Some(name))
     }
 
     fn secret(&self, name: &str) -> Option<&Secret> {
-        self.secrets.iter().find(|object| object.metadata.name.as_deref() == Some(name))
+        self.secrets
+            .iter()
+            .find(|object| object.metadata.name.as_deref() == Some(name))
     }
 
     fn content(&self, source: &SnapshotSource) -> Option<SnapshotContent> {
@@ -34,10 +41,13 @@ impl Companions {
         }
     }
 
-    /// The tracked sources of `service` that are not among them. What is in them is not known, so a rendered revision
-    /// refers to them by their own names and is called otherwise than it will be in the cluster.
+    /// The tracked sources of `service` that are not among them. What is in them is not known, so a rendered
+    /// revision refers to them by their own names and is called otherwise than it will be in the cluster.
     pub fn missing(&self, service: &Microservice) -> Vec<SnapshotSource> {
-        sources(&service.spec.revision).into_keys().filter(|source| self.content(source).is_none()).collect()
+        sources(&service.spec.revision)
+            .into_keys()
+            .filter(|source| self.content(source).is_none())
+            .collect()
     }
 }
 
@@ -46,7 +56,12 @@ pub fn offline(service: &Microservice, namespace: &str, companions: &Companions)
     let identity = Identity::of(service, namespace);
     let snapshots = sources(&service.spec.revision)
         .into_keys()
-        .filter_map(|source| Some(RecordedSnapshot { content: Some(companions.content(&source)?), source }))
+        .filter_map(|source| {
+            Some(RecordedSnapshot {
+                content: Some(companions.content(&source)?),
+                source,
+            })
+        })
         .collect();
     let record = new_record(&identity, RevisionInput::of(&service.spec), snapshots, 0, 1, 0);
     let mut children = revision_children(&identity, &record, &service.spec.operation, companions);
@@ -62,16 +77,24 @@ fn revision_children(
     companions: &Companions,
 ) -> Vec<Child> {
     let replicas = wanted_replicas(operation);
-    let fewest = operation.autoscaling.as_ref().map_or(replicas, |bounds| bounds.min_replicas.min(replicas));
+    let fewest = operation
+        .autoscaling
+        .as_ref()
+        .map_or(replicas, |bounds| bounds.min_replicas.min(replicas));
     let mut children = vec![record(identity, of), deployment(identity, of, replicas)];
     children.extend(config_maps(identity, of));
-    children.extend(of.data.snapshots.iter().filter_map(|snapshot| match snapshot.source.kind {
-        SourceKind::ConfigMap => None,
-        SourceKind::Secret => {
-            let secret = companions.secret(&snapshot.source.name)?;
-            Some(secret_copy(identity, of, &snapshot.source, secret))
-        }
-    }));
+    children.extend(
+        of.data
+            .snapshots
+            .iter()
+            .filter_map(|snapshot| match snapshot.source.kind {
+                SourceKind::ConfigMap => None,
+                SourceKind::Secret => {
+                    let secret = companions.secret(&snapshot.source.name)?;
+                    Some(secret_copy(identity, of, &snapshot.source, secret))
+                }
+            }),
+    );
     children.extend(service_account(identity, &of.data.input));
     children.extend(disruption_budget(identity, of, operation, fewest));
     children
@@ -83,9 +106,19 @@ fn shared_children(identity: &Identity<'_>, of: &Record, described: &Microservic
     let mut children = routes(identity, &exposure);
     children.extend(service(identity, &exposure, Selection::Revision(&of.name)));
     children.extend(network_policy(identity, &exposure));
-    children.extend(operation.monitoring.as_ref().and_then(|wanted| monitor(identity, wanted, &exposure)));
+    children.extend(
+        operation
+            .monitoring
+            .as_ref()
+            .and_then(|wanted| monitor(identity, wanted, &exposure)),
+    );
     if wanted_replicas(operation) > 0 {
-        children.extend(operation.autoscaling.as_ref().map(|wanted| horizontal_pod_autoscaler(identity, wanted)));
+        children.extend(
+            operation
+                .autoscaling
+                .as_ref()
+                .map(|wanted| horizontal_pod_autoscaler(identity, wanted)),
+        );
     }
     children
 }

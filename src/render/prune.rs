@@ -3,8 +3,8 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// Fields that are maps in the API's types: without entries they are not stored. Other empty objects carry a meaning
-/// (`emptyDir: {}`, `podSelector: {}`) and stay.
+/// Fields that are maps in the API's types: without entries they are not stored. Other empty objects carry a
+/// meaning (`emptyDir: {}`, `podSelector: {}`) and stay.
 const MAPS: [&str; 13] = [
     "annotations",
     "binaryData",
@@ -45,13 +45,16 @@ fn is_dropped(key: &str, value: &Value) -> bool {
     }
 }
 
-/// `value` without fields that mean the same as their absence to the hash of a revision: nulls and empty lists.
+/// `value` without fields that mean the same as their absence to the hash of a revision: nulls and empty
+/// lists.
 pub(super) fn without_absent(value: Value) -> Value {
     match value {
         Value::Object(fields) => Value::Object(
             fields
                 .into_iter()
-                .filter(|(_, value)| !value.is_null() && value.as_array().is_none_or(|items| !items.is_empty()))
+                .filter(|(_, value)| {
+                    !value.is_null() && value.as_array().is_none_or(|items| !items.is_empty())
+                })
                 .map(|(key, value)| (key, without_absent(value)))
                 .collect(),
         ),
@@ -83,7 +86,8 @@ mod tests {
     fn nulls_and_empty_lists_and_maps_go_and_empty_structures_stay() {
         let value = json!({
             "metadata": {"labels": {}, "annotations": {"a": ""}},
-            "spec": {"volumes": [{"name": "tmp", "emptyDir": {}}], "tolerations": [], "priority": null, "replicas": 0},
+            "spec": {"volumes": [{"name": "tmp", "emptyDir": {}}], "tolerations": [], "priority": null,
+                "replicas": 0},
         });
         assert_eq!(
             pruned(value),

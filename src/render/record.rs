@@ -2,15 +2,25 @@
 
 use serde_json::{Map, json};
 
-use super::{Child, ChildKind, Identity, identity::Metadata, pod_template, prune::{to_json, without_absent}};
-use crate::revision::{Record, RecordData, RecordNotes, RecordedSnapshot, RevisionDigest, RevisionInput, SourceKind};
+use super::{
+    Child, ChildKind, Identity,
+    identity::Metadata,
+    pod_template,
+    prune::{to_json, without_absent},
+};
+use crate::revision::{
+    Record, RecordData, RecordNotes, RecordedSnapshot, RevisionDigest, RevisionInput, SourceKind,
+};
 
 /// The digest of a revision: the user's part, what it tracks, and the epoch.
 pub fn revision_digest(input: &RevisionInput, snapshots: &[RecordedSnapshot], epoch: i64) -> RevisionDigest {
     let tracked: Vec<(String, String)> = snapshots
         .iter()
         .map(|snapshot| {
-            let content = snapshot.content.as_ref().map_or("", |content| content.digest.as_str());
+            let content = snapshot
+                .content
+                .as_ref()
+                .map_or("", |content| content.digest.as_str());
             let kind = match snapshot.source.kind {
                 SourceKind::ConfigMap => "ConfigMap",
                 SourceKind::Secret => "Secret",
@@ -45,7 +55,13 @@ pub fn new_record(
         input,
         snapshots,
     };
-    Record { name, number, data, notes: RecordNotes::default(), uid: None }
+    Record {
+        name,
+        number,
+        data,
+        notes: RecordNotes::default(),
+        uid: None,
+    }
 }
 
 /// The ControllerRevision that holds a record.

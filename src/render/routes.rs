@@ -13,22 +13,41 @@ use crate::api::{GatewayKind, IngressTls, ParentRef, PathType, names};
 
 /// The objects of all routes.
 pub fn routes(identity: &Identity<'_>, exposure: &Exposure) -> Vec<Child> {
-    exposure.routes.iter().map(|route| object(identity, route)).collect()
+    exposure
+        .routes
+        .iter()
+        .map(|route| object(identity, route))
+        .collect()
 }
 
 fn object(identity: &Identity<'_>, route: &ExposedRoute) -> Child {
     let mut metadata = Metadata::named(names::route(identity.name, &route.name));
     let (kind, spec) = match &route.way {
-        Way::Ingress { class_name, annotations, tls } => {
+        Way::Ingress {
+            class_name,
+            annotations,
+            tls,
+        } => {
             metadata.annotations.clone_from(annotations);
-            (ChildKind::Ingress, ingress(identity, route, class_name.as_deref(), tls))
+            (
+                ChildKind::Ingress,
+                ingress(identity, route, class_name.as_deref(), tls),
+            )
         }
-        Way::Gateway { kind: GatewayKind::HttpRoute, parent_refs } => {
-            (ChildKind::HttpRoute, gateway_route(identity, route, parent_refs, http_match))
-        }
-        Way::Gateway { kind: GatewayKind::GrpcRoute, parent_refs } => {
-            (ChildKind::GrpcRoute, gateway_route(identity, route, parent_refs, grpc_match))
-        }
+        Way::Gateway {
+            kind: GatewayKind::HttpRoute,
+            parent_refs,
+        } => (
+            ChildKind::HttpRoute,
+            gateway_route(identity, route, parent_refs, http_match),
+        ),
+        Way::Gateway {
+            kind: GatewayKind::GrpcRoute,
+            parent_refs,
+        } => (
+            ChildKind::GrpcRoute,
+            gateway_route(identity, route, parent_refs, grpc_match),
+        ),
     };
     identity.child(kind, metadata, fields(json!({"spec": spec})))
 }
@@ -51,7 +70,10 @@ fn ingress(identity: &Identity<'_>, route: &ExposedRoute, class: Option<&str>, t
     let paths = json!({"paths": route.rules.iter().map(path).collect::<Vec<_>>()});
     let rules = match route.hosts.as_slice() {
         [] => vec![json!({"http": paths})],
-        hosts => hosts.iter().map(|host| json!({"host": host, "http": paths})).collect(),
+        hosts => hosts
+            .iter()
+            .map(|host| json!({"host": host, "http": paths}))
+            .collect(),
     };
     json!({"ingressClassName": class, "rules": rules, "tls": to_json(&tls)})
 }
@@ -67,7 +89,8 @@ fn gateway_route(
             "matches": [matches(rule)],
             "filters": to_json(&rule.filters),
             "backendRefs": [
-                {"group": "", "kind": "Service", "name": backend(identity, rule), "port": rule.port, "weight": 1}
+                {"group": "", "kind": "Service", "name": backend(identity, rule), "port": rule.port,
+                 "weight": 1}
             ],
         })
     };
@@ -96,7 +119,10 @@ fn parent(parent: &ParentRef) -> Value {
 }
 
 fn headers(rule: &ExposedRule) -> Vec<Value> {
-    rule.headers.iter().map(|h| json!({"type": "Exact", "name": h.name, "value": h.value})).collect()
+    rule.headers
+        .iter()
+        .map(|h| json!({"type": "Exact", "name": h.name, "value": h.value}))
+        .collect()
 }
 
 fn http_match(rule: &ExposedRule) -> Value {
@@ -123,12 +149,14 @@ fn grpc_match(rule: &ExposedRule) -> Value {
 
 /// The addresses that routes give the service: of each host the first path that leads here.
 ///
-/// Hosts with a wildcard have no address to name. A Gateway's certificates are the Gateway's: a route is taken for
-/// HTTPS where it names port 443 or a listener that is called after TLS.
+/// Hosts with a wildcard have no address to name. A Gateway's certificates are the Gateway's: a route is
+/// taken for HTTPS where it names port 443 or a listener that is called after TLS.
 pub fn urls(exposure: &Exposure) -> Vec<String> {
     let mut all = Vec::new();
     for route in &exposure.routes {
-        let Some(rule) = route.rules.iter().find(|rule| rule.backend == Backend::Own) else { continue };
+        let Some(rule) = route.rules.iter().find(|rule| rule.backend == Backend::Own) else {
+            continue;
+        };
         for host in route.hosts.iter().filter(|host| !host.starts_with('*')) {
             let path = if rule.path == "/" { "" } else { rule.path.as_str() };
             let url = format!("{}://{host}{path}", scheme(&route.way, host));
@@ -142,7 +170,9 @@ pub fn urls(exposure: &Exposure) -> Vec<String> {
 
 fn scheme(way: &Way, host: &str) -> &'static str {
     let secure = match way {
-        Way::Ingress { tls, .. } => tls.iter().any(|tls| tls.hosts.is_empty() || tls.hosts.iter().any(|h| covers(h, host))),
+        Way::Ingress { tls, .. } => tls
+            .iter()
+            .any(|tls| tls.hosts.is_empty() || tls.hosts.iter().any(|h| covers(h, host))),
         Way::Gateway { parent_refs, .. } => parent_refs.iter().any(|parent| {
             let section = parent.section_name.as_deref().unwrap_or_default();
             parent.port == Some(443) || section.contains("https") || section.contains("tls")

@@ -42,7 +42,10 @@ pub fn service(identity: &Identity<'_>, exposure: &Exposure, selection: Selectio
         "selector": selector,
         "ports": exposure.ports.iter().map(port).collect::<Vec<_>>(),
     });
-    let metadata = Metadata { annotations: settings.annotations.clone(), ..Metadata::named(identity.name) };
+    let metadata = Metadata {
+        annotations: settings.annotations.clone(),
+        ..Metadata::named(identity.name)
+    };
     Some(identity.child(ChildKind::Service, metadata, fields(json!({"spec": spec}))))
 }
 

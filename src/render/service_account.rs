@@ -20,8 +20,10 @@ pub fn service_account(identity: &Identity<'_>, input: &RevisionInput) -> Option
     let account = input.spec.service_account.as_ref()?;
     match account.create.unwrap_or_default() {
         ServiceAccountCreate::Always => {
-            let metadata =
-                Metadata { annotations: account.annotations.clone(), ..Metadata::named(name(identity, account)?) };
+            let metadata = Metadata {
+                annotations: account.annotations.clone(),
+                ..Metadata::named(name(identity, account)?)
+            };
             Some(identity.child(ChildKind::ServiceAccount, metadata, Map::new()))
         }
         ServiceAccountCreate::Never => None,

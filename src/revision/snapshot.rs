@@ -61,14 +61,21 @@ impl SnapshotContent {
         Self {
             digest: digest(&data, &binary),
             data,
-            binary_data: binary.iter().map(|(key, bytes)| (key.clone(), base64(bytes))).collect(),
+            binary_data: binary
+                .iter()
+                .map(|(key, bytes)| (key.clone(), base64(bytes)))
+                .collect(),
         }
     }
 
     /// What is known of a Secret: its digest.
     pub fn of_secret(source: &Secret) -> Self {
         let digest = digest(&BTreeMap::new(), &secret_data(source));
-        Self { digest, data: BTreeMap::new(), binary_data: BTreeMap::new() }
+        Self {
+            digest,
+            data: BTreeMap::new(),
+            binary_data: BTreeMap::new(),
+        }
     }
 }
 
@@ -86,18 +93,30 @@ fn digest(data: &BTreeMap<String, String>, binary_data: &BTreeMap<String, ByteSt
 
 fn base64(bytes: &ByteString) -> String {
     // The one text form of bytes that the API knows; a string of bytes is always written as a string.
-    serde_json::to_value(bytes).ok().and_then(|text| text.as_str().map(str::to_owned)).unwrap_or_default()
+    serde_json::to_value(bytes)
+        .ok()
+        .and_then(|text| text.as_str().map(str::to_owned))
+        .unwrap_or_default()
 }
 
 /// The sources whose content is part of a revision of `spec`, each once, and whether it may be absent.
 ///
-/// ConfigMaps are tracked wherever they are referred to (files, env, envFrom) unless `track: None` says otherwise;
-/// Secrets only with `track: Snapshot`.
+/// ConfigMaps are tracked wherever they are referred to (files, env, envFrom) unless `track: None` says
+/// otherwise; Secrets only with `track: Snapshot`.
 pub fn sources(spec: &RevisionSpec) -> BTreeMap<SnapshotSource, Presence> {
     let mut found: BTreeMap<SnapshotSource, Presence> = BTreeMap::new();
     let mut note = |kind, name: &str, optional: Option<bool>| {
-        let presence = if optional == Some(true) { Presence::Optional } else { Presence::Required };
-        let entry = found.entry(SnapshotSource { kind, name: name.to_owned() }).or_insert(presence);
+        let presence = if optional == Some(true) {
+            Presence::Optional
+        } else {
+            Presence::Required
+        };
+        let entry = found
+            .entry(SnapshotSource {
+                kind,
+                name: name.to_owned(),
+            })
+            .or_insert(presence);
         *entry = (*entry).min(presence);
     };
     for file in &spec.files {
@@ -119,7 +138,11 @@ pub fn sources(spec: &RevisionSpec) -> BTreeMap<SnapshotSource, Presence> {
         }
     }
     for variable in &spec.env {
-        if let Some(key) = variable.value_from.as_ref().and_then(|v| v.config_map_key_ref.as_ref()) {
+        if let Some(key) = variable
+            .value_from
+            .as_ref()
+            .and_then(|v| v.config_map_key_ref.as_ref())
+        {
             note(SourceKind::ConfigMap, &key.name, key.optional);
         }
     }

@@ -103,7 +103,7 @@ impl Metrics {
         metrics
     }
 
-    /// A series that first appears with its first event hides that event from rate(): what is known to come starts at 0.
+    /// A series that first appears with its first event hides that event from rate(): what is to come starts at 0.
     fn start_at_zero(&self) {
         for phase in PHASES {
             self.phase(phase);

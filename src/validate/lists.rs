@@ -18,7 +18,10 @@ fn visit(path: &str, schema: &Value, value: &Value, found: &mut Vec<Violation>) 
     match value {
         Value::Object(fields) => {
             for (name, value) in fields {
-                let schema = schema.get("properties").and_then(|p| p.get(name)).or(schema.get("additionalProperties"));
+                let schema = schema
+                    .get("properties")
+                    .and_then(|p| p.get(name))
+                    .or(schema.get("additionalProperties"));
                 if let Some(schema) = schema {
                     visit(&join(path, name), schema, value, found);
                 }
@@ -37,10 +40,19 @@ fn visit(path: &str, schema: &Value, value: &Value, found: &mut Vec<Violation>) 
 }
 
 fn doubles_of(path: &str, schema: &Value, items: &[Value]) -> Vec<Violation> {
-    let keys: Vec<&str> =
-        schema.get("x-kubernetes-list-map-keys").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+    let keys: Vec<&str> = schema
+        .get("x-kubernetes-list-map-keys")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
     let identity = |value: &Value| match schema.get("x-kubernetes-list-type").and_then(Value::as_str) {
-        Some("map") => Some(keys.iter().map(|key| value.get(key).cloned().unwrap_or_default()).collect::<Vec<_>>()),
+        Some("map") => Some(
+            keys.iter()
+                .map(|key| value.get(key).cloned().unwrap_or_default())
+                .collect::<Vec<_>>(),
+        ),
         Some("set") => Some(vec![value.clone()]),
         _ => None,
     };
@@ -48,9 +60,18 @@ fn doubles_of(path: &str, schema: &Value, items: &[Value]) -> Vec<Violation> {
     (1..items.len())
         .filter_map(|index| {
             let own = identities[index].as_ref()?;
-            let first = identities[..index].iter().position(|other| other.as_ref() == Some(own))?;
-            let of = if keys.is_empty() { "value".to_owned() } else { keys.join(", ") };
-            Some(Violation::new(item(path, index), format!("has the same {of} as {}", item(path, first))))
+            let first = identities[..index]
+                .iter()
+                .position(|other| other.as_ref() == Some(own))?;
+            let of = if keys.is_empty() {
+                "value".to_owned()
+            } else {
+                keys.join(", ")
+            };
+            Some(Violation::new(
+                item(path, index),
+                format!("has the same {of} as {}", item(path, first)),
+            ))
         })
         .collect()
 }

@@ -1,5 +1,6 @@
-//! Checks a Microservice without a cluster, by the rules of its own CRD: unknown fields, types, limits, double keys and
-//! CEL. What passes here the API server takes; what it would refuse is refused here, all of it at once.
+//! Checks a Microservice without a cluster, by the rules of its own CRD: unknown fields, types, limits,
+//! double keys and CEL. What passes here the API server takes; what it would refuse is refused here, all of
+//! it at once.
 
 mod lists;
 mod path;
@@ -33,14 +34,17 @@ impl fmt::Display for Violation {
 
 impl Violation {
     fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { path: path.into(), message: message.into() }
+        Self {
+            path: path.into(),
+            message: message.into(),
+        }
     }
 }
 
 /// Reads a Microservice from `document`.
 ///
-/// # Errors
-/// With all violations, sorted by field. The CEL rules are asked only where the schema holds, as they rely on it.
+/// # Errors With all violations, sorted by field. The CEL rules are asked only where the schema holds, as
+/// they rely on it.
 pub fn microservice(document: &Value) -> Result<Microservice, Vec<Violation>> {
     // To the API server a null is the absence of a field.
     let document = without_nulls(document);
@@ -52,8 +56,12 @@ pub fn microservice(document: &Value) -> Result<Microservice, Vec<Violation>> {
         found = broken_rules(&schema, &document);
     }
     if found.is_empty() {
-        return serde_path_to_error::deserialize(&document)
-            .map_err(|error| vec![Violation::new(error.path().to_string(), error.inner().to_string())]);
+        return serde_path_to_error::deserialize(&document).map_err(|error| {
+            vec![Violation::new(
+                error.path().to_string(),
+                error.inner().to_string(),
+            )]
+        });
     }
     found.sort();
     found.dedup();
@@ -97,9 +105,10 @@ fn broken_rules(schema: &Value, document: &Value) -> Vec<Violation> {
     };
     match Validator::new().validate_with_context(schema, document, None, Some(&root)) {
         Ok(()) => Vec::new(),
-        Err(errors) => {
-            errors.into_iter().map(|error| Violation::new(join("", &error.field_path), error.message)).collect()
-        }
+        Err(errors) => errors
+            .into_iter()
+            .map(|error| Violation::new(join("", &error.field_path), error.message))
+            .collect(),
     }
 }
 

@@ -26,7 +26,9 @@ pub(super) fn of_pointer(pointer: &str) -> String {
 }
 
 fn is_plain(field: &str) -> bool {
-    field.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+    field
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
 }
 
 #[cfg(test)]
@@ -36,7 +38,10 @@ mod tests {
     #[test]
     fn pointers_become_paths() {
         assert_eq!(of_pointer("/spec/files/0/mountPath"), "spec.files[0].mountPath");
-        assert_eq!(of_pointer("/spec/podLabels/example.com~1team"), "spec.podLabels[example.com/team]");
+        assert_eq!(
+            of_pointer("/spec/podLabels/example.com~1team"),
+            "spec.podLabels[example.com/team]"
+        );
         assert_eq!(of_pointer(""), "");
     }
 }

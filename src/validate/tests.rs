@@ -1,5 +1,7 @@
 //! Every class of mistake, with the words that it is answered with.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::needless_pass_by_value)]
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -16,17 +18,27 @@ fn service(spec: &Value) -> Value {
 /// What is said about a spec that is good but for these fields.
 fn said_of(fields: Value) -> Vec<String> {
     let mut spec = json!({"image": "a:1", "ports": [{"name": "http", "containerPort": 8080}]});
-    spec.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    spec.as_object_mut()
+        .unwrap()
+        .extend(fields.as_object().unwrap().clone());
     said(&service(&spec))
 }
 
 fn said(document: &Value) -> Vec<String> {
-    microservice(document).err().unwrap_or_default().iter().map(ToString::to_string).collect()
+    microservice(document)
+        .err()
+        .unwrap_or_default()
+        .iter()
+        .map(ToString::to_string)
+        .collect()
 }
 
 #[test]
 fn a_good_one_is_read_with_its_defaults() {
-    let read = microservice(&service(&json!({"image": "a:1", "command": null, "probes": null}))).unwrap();
+    let read = microservice(&service(
+        &json!({"image": "a:1", "command": null, "probes": null}),
+    ))
+    .unwrap();
     assert_eq!(read.metadata.name.as_deref(), Some("orders"));
     assert_eq!(read.spec.revision.image, "a:1");
     assert_eq!(read.spec.operation.replicas, 1);
@@ -38,7 +50,13 @@ fn the_head_of_the_object() {
     let mut document = service(&json!({"image": "a:1"}));
     document["apiVersion"] = json!("microservice.dev/v2");
     document["metadata"] = json!({});
-    assert_eq!(said(&document), ["apiVersion: must be microservice.dev/v1alpha1", "metadata.name: is required"]);
+    assert_eq!(
+        said(&document),
+        [
+            "apiVersion: must be microservice.dev/v1alpha1",
+            "metadata.name: is required"
+        ]
+    );
     document = service(&json!({"image": "a:1"}));
     document["spek"] = json!({});
     assert_eq!(said(&document), ["spek: unknown field, did you mean spec?"]);
@@ -50,10 +68,19 @@ fn the_head_of_the_object() {
 #[test]
 fn unknown_fields_with_what_may_be_meant() {
     for (fields, expected) in [
-        (json!({"imagePullPolicyy": "Always"}), "spec.imagePullPolicyy: unknown field, did you mean imagePullPolicy?"),
-        (json!({"Replicas": 1}), "spec.Replicas: unknown field, did you mean replicas?"),
+        (
+            json!({"imagePullPolicyy": "Always"}),
+            "spec.imagePullPolicyy: unknown field, did you mean imagePullPolicy?",
+        ),
+        (
+            json!({"Replicas": 1}),
+            "spec.Replicas: unknown field, did you mean replicas?",
+        ),
         (json!({"foo": 1}), "spec.foo: unknown field"),
-        (json!({"probes": {"readyness": {}}}), "spec.probes.readyness: unknown field, did you mean readiness?"),
+        (
+            json!({"probes": {"readyness": {}}}),
+            "spec.probes.readyness: unknown field, did you mean readiness?",
+        ),
         (
             json!({"env": [{"name": "A", "valuefrom": {}}]}),
             "spec.env[0].valuefrom: unknown field, did you mean valueFrom?",
@@ -65,24 +92,55 @@ fn unknown_fields_with_what_may_be_meant() {
 
 #[test]
 fn what_is_passed_through_may_hold_any_field() {
-    let fields = json!({"sidecars": [{"name": "a", "futureField": {"x": 1}}], "podTemplate": {"spec": {"future": true}}});
+    let fields = json!({"sidecars": [{"name": "a", "futureField": {"x": 1}}],
+        "podTemplate": {"spec": {"future": true}}});
     assert_eq!(said_of(fields), Vec::<String>::new());
 }
 
 #[test]
 fn types_and_limits() {
     for (fields, expected) in [
-        (json!({"replicas": "3"}), "spec.replicas: must be of type integer, not \"3\""),
-        (json!({"replicas": 1.5}), "spec.replicas: must be of type integer, not 1.5"),
-        (json!({"replicas": -1}), "spec.replicas: must be at least 0, not -1"),
-        (json!({"replicas": 10001}), "spec.replicas: must be at most 10000, not 10001"),
+        (
+            json!({"replicas": "3"}),
+            "spec.replicas: must be of type integer, not \"3\"",
+        ),
+        (
+            json!({"replicas": 1.5}),
+            "spec.replicas: must be of type integer, not 1.5",
+        ),
+        (
+            json!({"replicas": -1}),
+            "spec.replicas: must be at least 0, not -1",
+        ),
+        (
+            json!({"replicas": 10001}),
+            "spec.replicas: must be at most 10000, not 10001",
+        ),
         (json!({"image": ""}), "spec.image: must not be empty"),
-        (json!({"podLabels": {"a/b": 1}}), "spec.podLabels[a/b]: must be of type string, not 1"),
-        (json!({"security": {"profile": "Lax"}}), "spec.security.profile: must be Restricted, Baseline or Custom, not \"Lax\""),
-        (json!({"monitoring": {"path": "metrics"}}), "spec.monitoring.path: \"metrics\" must match ^/"),
-        (json!({"resources": {"limits": {"cpu": []}}}), "spec.resources.limits.cpu: must be of type integer or string, not []"),
-        (json!({"imagePullSecrets": vec![json!({}); 17]}), "spec.imagePullSecrets: must have at most 16 items"),
-        (json!({"workingDir": "d".repeat(1025)}), "spec.workingDir: must have at most 1024 characters"),
+        (
+            json!({"podLabels": {"a/b": 1}}),
+            "spec.podLabels[a/b]: must be of type string, not 1",
+        ),
+        (
+            json!({"security": {"profile": "Lax"}}),
+            "spec.security.profile: must be Restricted, Baseline or Custom, not \"Lax\"",
+        ),
+        (
+            json!({"monitoring": {"path": "metrics"}}),
+            "spec.monitoring.path: \"metrics\" must match ^/",
+        ),
+        (
+            json!({"resources": {"limits": {"cpu": []}}}),
+            "spec.resources.limits.cpu: must be of type integer or string, not []",
+        ),
+        (
+            json!({"imagePullSecrets": vec![json!({}); 17]}),
+            "spec.imagePullSecrets: must have at most 16 items",
+        ),
+        (
+            json!({"workingDir": "d".repeat(1025)}),
+            "spec.workingDir: must have at most 1024 characters",
+        ),
     ] {
         let said = said_of(fields.clone());
         assert!(said.iter().any(|line| line == expected), "{fields}: {said:?}");
@@ -92,7 +150,10 @@ fn types_and_limits() {
 #[test]
 fn double_keys_and_items() {
     let port = json!({"name": "http", "containerPort": 8080});
-    assert_eq!(said_of(json!({"ports": [port, port]})), ["spec.ports[1]: has the same name as spec.ports[0]"]);
+    assert_eq!(
+        said_of(json!({"ports": [port, port]})),
+        ["spec.ports[1]: has the same name as spec.ports[0]"]
+    );
     let route = json!({"name": "a", "ingress": {}, "hosts": ["a.example", "b.example", "a.example"]});
     assert_eq!(
         said_of(json!({"routes": [route]})),
@@ -106,29 +167,39 @@ fn the_rules_of_the_crd() {
     let cases = [
         (
             json!({"files": [{"mountPath": "/a"}]}),
-            "spec.files[0]: each of files needs exactly one of configMap, secret, emptyDir, persistentVolumeClaim or projected",
+            "spec.files[0]: each of files needs exactly one of configMap, secret, emptyDir, \
+             persistentVolumeClaim or projected",
         ),
         (
             json!({"files": [{"mountPath": "/a", "track": "None", "emptyDir": {}}]}),
             "spec.files[0]: track is for configMap and secret only",
         ),
-        (json!({"files": [{"mountPath": "/a", "secret": {}}]}), "spec.files[0]: secret.secretName is needed"),
+        (
+            json!({"files": [{"mountPath": "/a", "secret": {}}]}),
+            "spec.files[0]: secret.secretName is needed",
+        ),
         (
             json!({"service": {"headless": "Enabled", "type": "NodePort"}}),
             "spec.service: a headless Service is of type ClusterIP: leave out type or headless",
         ),
-        (json!({"routes": [{"name": "a"}]}), "spec.routes[0]: each of routes needs exactly one of ingress or gateway"),
         (
-            json!({"routes": [{"name": "a", "ingress": {}, "rules": [{"headers": [{"name": "x", "value": "y"}]}]}]}),
+            json!({"routes": [{"name": "a"}]}),
+            "spec.routes[0]: each of routes needs exactly one of ingress or gateway",
+        ),
+        (
+            json!({"routes": [{"name": "a", "ingress": {}, "rules": [{"headers": [{"name": "x",
+                "value": "y"}]}]}]}),
             "spec.routes[0]: an Ingress cannot match headers: use a gateway route, or leave out headers",
         ),
         (
-            json!({"routes": [{"name": "a", "gateway": {"parentRefs": [{"name": "g"}]}, "rules": [{"pathType": "ImplementationSpecific"}]}]}),
+            json!({"routes": [{"name": "a", "gateway": {"parentRefs": [{"name": "g"}]},
+                "rules": [{"pathType": "ImplementationSpecific"}]}]}),
             "spec.routes[0]: pathType ImplementationSpecific is for an ingress only: use Prefix or Exact",
         ),
         (
             json!({"routes": [{"name": "a", "ingress": {}, "port": "grpc"}]}),
-            "spec: each of routes needs a port of this service: set routes[].port to the name of one of ports (with service: Include), or add a port",
+            "spec: each of routes needs a port of this service: set routes[].port to the name of one of \
+             ports (with service: Include), or add a port",
         ),
         (
             json!({"networkPolicy": {"mode": "Ingress", "egress": [{}]}}),
@@ -136,7 +207,8 @@ fn the_rules_of_the_crd() {
         ),
         (
             json!({"serviceAccount": {"annotations": {"a": "b"}}}),
-            "spec.serviceAccount: serviceAccount.annotations needs create: Always, else the account is not ours to annotate",
+            "spec.serviceAccount: serviceAccount.annotations needs create: Always, else the account is not \
+             ours to annotate",
         ),
         (
             json!({"autoscaling": {"minReplicas": 1, "maxReplicas": 2}}),
@@ -148,9 +220,11 @@ fn the_rules_of_the_crd() {
         ),
         (
             json!({"autoscaling": {"minReplicas": 1, "maxReplicas": 2, "metrics": [
-                {"type": "External", "external": {"metric": {"name": "m"}, "target": {"type": "Value", "value": "1"}}}
+                {"type": "External", "external": {"metric": {"name": "m"}, "target": {"type": "Value",
+                 "value": "1"}}}
             ]}}),
-            "spec.autoscaling: Object and External metrics of target type Value grow without bound while two revisions run: use AverageValue",
+            "spec.autoscaling: Object and External metrics of target type Value grow without bound while \
+             two revisions run: use AverageValue",
         ),
         (
             json!({"disruptionBudget": {"maxUnavailable": 1, "minAvailable": 1}}),
@@ -158,7 +232,8 @@ fn the_rules_of_the_crd() {
         ),
         (
             json!({"disruptionBudget": {"mode": "Disabled", "minAvailable": 1}}),
-            "spec.disruptionBudget: disruptionBudget.mode Disabled takes no maxUnavailable and no minAvailable",
+            "spec.disruptionBudget: disruptionBudget.mode Disabled takes no maxUnavailable and no \
+             minAvailable",
         ),
         (
             json!({"strategy": {"type": "Recreate", "rollingUpdate": {}}}),
@@ -166,20 +241,27 @@ fn the_rules_of_the_crd() {
         ),
         (
             json!({"strategy": {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": "0%"}}}),
-            "spec.strategy.rollingUpdate: maxSurge and maxUnavailable cannot both be 0: no pod could ever be replaced",
+            "spec.strategy.rollingUpdate: maxSurge and maxUnavailable cannot both be 0: no pod could ever \
+             be replaced",
         ),
         (
             json!({"strategy": {"rollingUpdate": {"maxSurge": 0}}}),
-            "spec.strategy.rollingUpdate: with maxSurge 0 set maxUnavailable to at least 1: no pod could ever be replaced",
+            "spec.strategy.rollingUpdate: with maxSurge 0 set maxUnavailable to at least 1: no pod could \
+             ever be replaced",
         ),
-        (json!({"monitoring": {"port": "admin"}}), "spec: monitoring.port must be the name of one of ports"),
+        (
+            json!({"monitoring": {"port": "admin"}}),
+            "spec: monitoring.port must be the name of one of ports",
+        ),
         (
             json!({"config": {"files": {"a": "b"}}}),
-            "spec: config.files needs config.mountPath, the directory in the container that the files appear in",
+            "spec: config.files needs config.mountPath, the directory in the container that the files \
+             appear in",
         ),
         (
             json!({"config": {"env": {"A": "x".repeat(131_073)}}}),
-            "spec.config: a value of config may have at most 128 KiB: put larger ones into a ConfigMap and mount it with files",
+            "spec.config: a value of config may have at most 128 KiB: put larger ones into a ConfigMap and \
+             mount it with files",
         ),
     ];
     for (fields, expected) in cases {
@@ -189,7 +271,8 @@ fn the_rules_of_the_crd() {
 
 #[test]
 fn names_are_labels_of_at_most_45_characters() {
-    let expected = "metadata.name must be a DNS-1035 label of at most 45 characters (a-z, 0-9 and -, starting with a letter), \
+    let expected = "metadata.name must be a DNS-1035 label of at most 45 characters (a-z, 0-9 and -, \
+     starting with a letter), \
                     because the names of Services and revisions are made from it";
     for name in ["Orders", "0rders", "orders-", &"o".repeat(46)] {
         let mut document = service(&json!({"image": "a:1"}));

@@ -36,14 +36,19 @@ impl Example {
         let documents = documents(&format!("manifests/examples/{name}.yaml"));
         let services = of_kind(&documents, "Microservice")
             .map(|document| {
-                validate::microservice(document).unwrap_or_else(|violations| panic!("{name}: {violations:#?}"))
+                validate::microservice(document)
+                    .unwrap_or_else(|violations| panic!("{name}: {violations:#?}"))
             })
             .collect();
         let companions = Companions {
             config_maps: read_all::<ConfigMap>(&documents, "ConfigMap"),
             secrets: read_all::<Secret>(&documents, "Secret"),
         };
-        Self { name: name.to_owned(), services, companions }
+        Self {
+            name: name.to_owned(),
+            services,
+            companions,
+        }
     }
 
     /// All examples there are.
@@ -52,7 +57,13 @@ impl Example {
             .expect("manifests/examples can be read")
             .map(|entry| entry.expect("an entry").path())
             .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
-            .map(|path| path.file_stem().expect("a name").to_str().expect("UTF-8").to_owned())
+            .map(|path| {
+                path.file_stem()
+                    .expect("a name")
+                    .to_str()
+                    .expect("UTF-8")
+                    .to_owned()
+            })
             .collect();
         names.sort();
         assert!(names.len() >= 5, "the examples are gone: {names:?}");
@@ -61,8 +72,17 @@ impl Example {
 
     /// What a first deployment of it is made of.
     pub fn children(&self) -> Vec<Child> {
-        let namespace = |service: &Microservice| service.metadata.namespace.clone().unwrap_or_else(|| "default".to_owned());
-        self.services.iter().flat_map(|service| offline(service, &namespace(service), &self.companions)).collect()
+        let namespace = |service: &Microservice| {
+            service
+                .metadata
+                .namespace
+                .clone()
+                .unwrap_or_else(|| "default".to_owned())
+        };
+        self.services
+            .iter()
+            .flat_map(|service| offline(service, &namespace(service), &self.companions))
+            .collect()
     }
 }
 
@@ -71,11 +91,13 @@ fn of_kind<'a>(documents: &'a [Value], kind: &'a str) -> impl Iterator<Item = &'
 }
 
 fn read_all<T: DeserializeOwned>(documents: &[Value], kind: &str) -> Vec<T> {
-    of_kind(documents, kind).map(|d| serde_json::from_value(d.clone()).expect("a core object")).collect()
+    of_kind(documents, kind)
+        .map(|d| serde_json::from_value(d.clone()).expect("a core object"))
+        .collect()
 }
 
-/// The leaves of a document by their paths; items of lists by their name where all have one, else by their place.
-/// Empty objects and lists are leaves as well.
+/// The leaves of a document by their paths; items of lists by their name where all have one, else by their
+/// place. Empty objects and lists are leaves as well.
 pub fn leaves(document: &Value) -> BTreeMap<String, Value> {
     let mut found = BTreeMap::new();
     collect("", document, &mut found);
@@ -86,16 +108,27 @@ fn collect(path: &str, value: &Value, found: &mut BTreeMap<String, Value>) {
     match value {
         Value::Object(fields) if !fields.is_empty() => {
             for (key, value) in fields {
-                let key = if key.contains('.') { format!("[{key}]") } else { format!(".{key}") };
+                let key = if key.contains('.') {
+                    format!("[{key}]")
+                } else {
+                    format!(".{key}")
+                };
                 collect(&format!("{path}{key}"), value, found);
             }
         }
         Value::Array(items) if !items.is_empty() => {
             for (index, item) in items.iter().enumerate() {
-                let name = item.get("name").or(item.get("topologyKey")).and_then(Value::as_str);
+                let name = item
+                    .get("name")
+                    .or(item.get("topologyKey"))
+                    .and_then(Value::as_str);
                 // Ports are known by their numbers: names of ports are ours.
                 let known = if path.ends_with(".ports") { None } else { name };
-                collect(&format!("{path}[{}]", known.map_or(index.to_string(), str::to_owned)), item, found);
+                collect(
+                    &format!("{path}[{}]", known.map_or(index.to_string(), str::to_owned)),
+                    item,
+                    found,
+                );
             }
         }
         leaf => {

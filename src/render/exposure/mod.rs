@@ -1,8 +1,9 @@
 //! Scope A made ready to apply: the ports, routes and network rules of one revision, or the union of two.
 //!
-//! One rule for all of it: while two revisions live, what either of them has is there, and where the two disagree
-//! about one thing the stable one's word counts until the other is promoted. So callers of the old never lose
-//! anything by a rollout, and callers of the new find what does not exist yet before it gets traffic.
+//! One rule for all of it: while two revisions live, what either of them has is there, and where the two
+//! disagree about one thing the stable one's word counts until the other is promoted. So callers of the old
+//! never lose anything by a rollout, and callers of the new find what does not exist yet before it gets
+//! traffic.
 
 mod network;
 mod ports;
@@ -89,7 +90,10 @@ impl ServiceSettings {
         if !stable.ports.iter().any(Port::in_service) {
             return after;
         }
-        Self { annotations: both(&before.annotations, &after.annotations), ..before }
+        Self {
+            annotations: both(&before.annotations, &after.annotations),
+            ..before
+        }
     }
 }
 
@@ -109,3 +113,6 @@ fn appended<T: PartialEq>(mut stable: Vec<T>, spec: Vec<T>) -> Vec<T> {
     }
     stable
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,7 +25,12 @@ pub struct NetworkRules {
 
 impl NetworkRules {
     pub(super) fn of(policy: Option<&NetworkPolicy>) -> Self {
-        let Some(policy) = policy else { return Self { ingress: Direction::Open, egress: Direction::Open } };
+        let Some(policy) = policy else {
+            return Self {
+                ingress: Direction::Open,
+                egress: Direction::Open,
+            };
+        };
         Self {
             ingress: Direction::Only(policy.ingress.clone()),
             egress: match policy.mode {
@@ -36,7 +41,10 @@ impl NetworkRules {
     }
 
     pub(super) fn union(self, spec: Self) -> Self {
-        Self { ingress: self.ingress.union(spec.ingress), egress: self.egress.union(spec.egress) }
+        Self {
+            ingress: self.ingress.union(spec.ingress),
+            egress: self.egress.union(spec.egress),
+        }
     }
 }
 

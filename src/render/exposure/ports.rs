@@ -22,8 +22,8 @@ pub struct ServicePort {
 pub enum TargetPort {
     /// The same number in all pods.
     Number(i32),
-    /// The port of this name: another number in another revision, and none in pods that lack it, which then are no
-    /// endpoints of this port.
+    /// The port of this name: another number in another revision, and none in pods that lack it, which then
+    /// are no endpoints of this port.
     Name(String),
 }
 
@@ -41,8 +41,8 @@ pub struct ContainerPortName {
 pub enum Compatibility {
     /// They can.
     Together,
-    /// They cannot: for the same port of the Service they listen on other numbers under other names, so one selector
-    /// and one targetPort cannot reach both. The Service has to flip from the one to the other.
+    /// They cannot: for the same port of the Service they listen on other numbers under other names, so one
+    /// selector and one targetPort cannot reach both. The Service has to flip from the one to the other.
     OneAtATime,
 }
 
@@ -51,18 +51,25 @@ pub fn compatibility(stable: &ExposureSpec, spec: &ExposureSpec) -> Compatibilit
     let clash = |before: &Port| {
         included(spec).any(|after| same_number(before, after) && shared_target(before, after).is_none())
     };
-    if included(stable).any(clash) { Compatibility::OneAtATime } else { Compatibility::Together }
+    if included(stable).any(clash) {
+        Compatibility::OneAtATime
+    } else {
+        Compatibility::Together
+    }
 }
 
 /// The ports of the Service of a spec alone.
 pub(super) fn of(spec: &ExposureSpec) -> Vec<ServicePort> {
-    included(spec).map(|port| exposed(port, TargetPort::Number(port.container_port))).collect()
+    included(spec)
+        .map(|port| exposed(port, TargetPort::Number(port.container_port)))
+        .collect()
 }
 
-/// The ports of the Service of two specs: by number and protocol, the stable one's entry for a number that both have.
+/// The ports of the Service of two specs: by number and protocol, the stable one's entry for a number that
+/// both have.
 ///
-/// A port of the new spec whose name the stable one uses for another number is renamed `<name>-<number>` until it is
-/// promoted: names must differ, and leaving it out would hide it from callers that want it.
+/// A port of the new spec whose name the stable one uses for another number is renamed `<name>-<number>`
+/// until it is promoted: names must differ, and leaving it out would hide it from callers that want it.
 pub(super) fn union(stable: &ExposureSpec, spec: &ExposureSpec) -> Vec<ServicePort> {
     let mut all: Vec<ServicePort> = included(stable)
         .map(|port| {
@@ -102,10 +109,18 @@ pub(super) fn container_union(stable: &ExposureSpec, spec: &ExposureSpec) -> Vec
 
 fn container_names(spec: &ExposureSpec, ports: &[ServicePort]) -> Vec<ContainerPortName> {
     let service_port = |port: &Port| {
-        let found = ports.iter().find(|p| port.in_service() && p.port == port.service_port() && p.protocol == port.protocol());
+        let found = ports
+            .iter()
+            .find(|p| port.in_service() && p.port == port.service_port() && p.protocol == port.protocol());
         found.map(|p| p.name.clone())
     };
-    spec.ports.iter().map(|port| ContainerPortName { name: port.name.clone(), service_port: service_port(port) }).collect()
+    spec.ports
+        .iter()
+        .map(|port| ContainerPortName {
+            name: port.name.clone(),
+            service_port: service_port(port),
+        })
+        .collect()
 }
 
 fn included(spec: &ExposureSpec) -> impl Iterator<Item = &Port> {
@@ -135,10 +150,16 @@ fn shared_target(a: &Port, b: &Port) -> Option<TargetPort> {
     }
 }
 
-/// Where a port leads that only one of two specs has: by number when the pods of the `other` listen there as well,
-/// else by name, so that pods that know nothing of it get none of its traffic.
+/// Where a port leads that only one of two specs has: by number when the pods of the `other` listen there as
+/// well, else by name, so that pods that know nothing of it get none of its traffic.
 fn one_sided_target(port: &Port, other: &ExposureSpec) -> TargetPort {
-    let listens =
-        other.ports.iter().any(|p| p.container_port == port.container_port && p.protocol() == port.protocol());
-    if listens { TargetPort::Number(port.container_port) } else { TargetPort::Name(port.name.clone()) }
+    let listens = other
+        .ports
+        .iter()
+        .any(|p| p.container_port == port.container_port && p.protocol() == port.protocol());
+    if listens {
+        TargetPort::Number(port.container_port)
+    } else {
+        TargetPort::Name(port.name.clone())
+    }
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::{appended, both};
 use crate::api::{
-    ExposureSpec, GatewayKind, IngressTls, ParentRef, PathType, Port, RawObject, Route, RouteHeader, RouteRule,
+    ExposureSpec, GatewayKind, IngressTls, ParentRef, PathType, Port, RawObject, Route, RouteHeader,
+    RouteRule,
 };
 
 /// A way in from outside.
@@ -69,18 +70,24 @@ pub enum Backend {
 
 /// The routes of a spec alone.
 pub(super) fn of(spec: &ExposureSpec) -> Vec<ExposedRoute> {
-    spec.routes.iter().filter_map(|route| resolve(route, spec)).collect()
+    spec.routes
+        .iter()
+        .filter_map(|route| resolve(route, spec))
+        .collect()
 }
 
 /// The routes of two specs, by name and kind of object.
 ///
-/// A route that both have keeps the stable one's class; hosts, rules, parents, certificates and annotations are those
-/// of both. A rule that matches just what one of the stable one's matches waits, and so does another value of an
-/// annotation.
+/// A route that both have keeps the stable one's class; hosts, rules, parents, certificates and annotations
+/// are those of both. A rule that matches just what one of the stable one's matches waits, and so does
+/// another value of an annotation.
 pub(super) fn union(stable: Vec<ExposedRoute>, spec: Vec<ExposedRoute>) -> Vec<ExposedRoute> {
     let mut all = stable;
     for route in spec {
-        match all.iter_mut().find(|present| present.name == route.name && present.way.is_like(&route.way)) {
+        match all
+            .iter_mut()
+            .find(|present| present.name == route.name && present.way.is_like(&route.way))
+        {
             Some(present) => present.extend(route),
             None => all.push(route),
         }
@@ -116,7 +123,9 @@ impl Way {
         match (self, other) {
             (Self::Ingress { .. }, Self::Ingress { .. }) => true,
             (Self::Gateway { kind: a, .. }, Self::Gateway { kind: b, .. }) => a == b,
-            (Self::Ingress { .. }, Self::Gateway { .. }) | (Self::Gateway { .. }, Self::Ingress { .. }) => false,
+            (Self::Ingress { .. }, Self::Gateway { .. }) | (Self::Gateway { .. }, Self::Ingress { .. }) => {
+                false
+            }
         }
     }
 
@@ -124,12 +133,22 @@ impl Way {
         match (self, spec) {
             (
                 Self::Ingress { annotations, tls, .. },
-                Self::Ingress { annotations: more, tls: further, class_name: _ },
+                Self::Ingress {
+                    annotations: more,
+                    tls: further,
+                    class_name: _,
+                },
             ) => {
                 *annotations = both(annotations, &more);
                 *tls = appended(std::mem::take(tls), further);
             }
-            (Self::Gateway { parent_refs, .. }, Self::Gateway { parent_refs: more, kind: _ }) => {
+            (
+                Self::Gateway { parent_refs, .. },
+                Self::Gateway {
+                    parent_refs: more,
+                    kind: _,
+                },
+            ) => {
                 *parent_refs = appended(std::mem::take(parent_refs), more);
             }
             // Routes of different kinds are different routes.
@@ -142,7 +161,11 @@ fn resolve(route: &Route, spec: &ExposureSpec) -> Option<ExposedRoute> {
     let (way, filters) = way(route)?;
     let own_port = own_port(route, spec).map(Port::service_port);
     let whole = [RouteRule::default()];
-    let written = if route.rules.is_empty() { whole.as_slice() } else { route.rules.as_slice() };
+    let written = if route.rules.is_empty() {
+        whole.as_slice()
+    } else {
+        route.rules.as_slice()
+    };
     let rules: Vec<ExposedRule> = written
         .iter()
         .filter_map(|rule| {
@@ -156,7 +179,12 @@ fn resolve(route: &Route, spec: &ExposureSpec) -> Option<ExposedRoute> {
             })
         })
         .collect();
-    (!rules.is_empty()).then(|| ExposedRoute { name: route.name.clone(), hosts: route.hosts.clone(), rules, way })
+    (!rules.is_empty()).then(|| ExposedRoute {
+        name: route.name.clone(),
+        hosts: route.hosts.clone(),
+        rules,
+        way,
+    })
 }
 
 /// What makes the route, and the filters of its rules. There is exactly one, the CRD sees to that.
@@ -176,16 +204,22 @@ fn way(route: &Route) -> Option<(Way, Vec<RawObject>)> {
         return Some((way, Vec::new()));
     }
     let gateway = route.gateway.as_ref()?;
-    let way =
-        Way::Gateway { kind: gateway.kind.unwrap_or_default(), parent_refs: gateway.parent_refs.clone() };
+    let way = Way::Gateway {
+        kind: gateway.kind.unwrap_or_default(),
+        parent_refs: gateway.parent_refs.clone(),
+    };
     Some((way, gateway.filters.clone()))
 }
 
-/// The port that the route leads to: the one it names, else http, else the first one; only of those in the Service.
+/// The port that the route leads to: the one it names, else http, else the first one; only of those in the
+/// Service.
 fn own_port<'a>(route: &Route, spec: &'a ExposureSpec) -> Option<&'a Port> {
     let mut included = spec.ports.iter().filter(|port| port.in_service());
     match &route.port {
         Some(name) => included.find(|port| port.name == *name),
-        None => included.clone().find(|port| port.name == "http").or_else(|| included.next()),
+        None => included
+            .clone()
+            .find(|port| port.name == "http")
+            .or_else(|| included.next()),
     }
 }

@@ -2,15 +2,18 @@
 
 use serde_json::{Value, json};
 
-use super::{
-    Copies, defaults, files::Storage,
-};
+use super::{Copies, defaults, files::Storage};
 use crate::api::{RawObject, RevisionSpec};
 use crate::render::{Identity, config, prune::to_json};
 use crate::revision::{RevisionInput, SourceKind};
 
 /// The main container; named like the service.
-pub(super) fn main(identity: &Identity<'_>, input: &RevisionInput, storage: &Storage, copies: &Copies<'_>) -> Value {
+pub(super) fn main(
+    identity: &Identity<'_>,
+    input: &RevisionInput,
+    storage: &Storage,
+    copies: &Copies<'_>,
+) -> Value {
     let spec = &input.spec;
     let probes = spec.probes.as_ref();
     let readiness = match probes {
@@ -37,12 +40,21 @@ pub(super) fn main(identity: &Identity<'_>, input: &RevisionInput, storage: &Sto
 }
 
 fn mounts(spec: &RevisionSpec, storage: &Storage) -> Vec<Value> {
-    storage.mounts.iter().cloned().chain(spec.volume_mounts.iter().map(RawObject::to_value)).collect()
+    storage
+        .mounts
+        .iter()
+        .cloned()
+        .chain(spec.volume_mounts.iter().map(RawObject::to_value))
+        .collect()
 }
 
 fn env(spec: &RevisionSpec, copies: &Copies<'_>) -> Vec<Value> {
     let rewritten = spec.env.iter().cloned().map(|mut variable| {
-        if let Some(key) = variable.value_from.as_mut().and_then(|from| from.config_map_key_ref.as_mut()) {
+        if let Some(key) = variable
+            .value_from
+            .as_mut()
+            .and_then(|from| from.config_map_key_ref.as_mut())
+        {
             key.name = copies.name(SourceKind::ConfigMap, &key.name);
         }
         to_json(&variable)
@@ -50,8 +62,8 @@ fn env(spec: &RevisionSpec, copies: &Copies<'_>) -> Vec<Value> {
     rewritten.collect()
 }
 
-/// The revision's own configuration comes last: of two values of one name the later one counts, and what is written
-/// in the Microservice itself is the more particular.
+/// The revision's own configuration comes last: of two values of one name the later one counts, and what is
+/// written in the Microservice itself is the more particular.
 fn env_from(spec: &RevisionSpec, copies: &Copies<'_>) -> Vec<Value> {
     let rewritten = spec.env_from.iter().cloned().map(|mut from| {
         if let Some(source) = from.config_map_ref.as_mut() {
@@ -66,7 +78,9 @@ fn env_from(spec: &RevisionSpec, copies: &Copies<'_>) -> Vec<Value> {
 /// `lifecycle: {}` is a word too: no hook.
 fn lifecycle(input: &RevisionInput) -> Option<Value> {
     match &input.spec.lifecycle {
-        Some(given) => Some(to_json(given)).filter(|hooks| hooks.as_object().is_some_and(|hooks| !hooks.is_empty())),
+        Some(given) => {
+            Some(to_json(given)).filter(|hooks| hooks.as_object().is_some_and(|hooks| !hooks.is_empty()))
+        }
         None => input.served.then(|| defaults::pre_stop(&input.spec)).flatten(),
     }
 }

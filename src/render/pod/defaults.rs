@@ -11,7 +11,8 @@ use crate::revision::ContainerPort;
 const GRACE_SECONDS: i64 = 30;
 /// Seconds in which routers everywhere learn that a pod is gone.
 const PRE_STOP_SECONDS: i64 = 5;
-/// Seconds between two tries of the default readiness probe: the kubelet's own 10 would hold up every step of a rollout.
+/// Seconds between two tries of the default readiness probe: the kubelet's own 10 would hold up every step of
+/// a rollout.
 const READINESS_PERIOD_SECONDS: i32 = 5;
 
 /// Readiness by a TCP connection, where it is plain which port is meant: the only one, or the one named http.
@@ -20,9 +21,9 @@ pub(super) fn readiness(ports: &[ContainerPort]) -> Option<Value> {
         [only] => Some(only),
         several => several.iter().find(|port| port.name == "http"),
     };
-    meant.filter(|port| port.protocol == PortProtocol::Tcp).map(|port| {
-        json!({"tcpSocket": {"port": port.container_port}, "periodSeconds": READINESS_PERIOD_SECONDS})
-    })
+    meant.filter(|port| port.protocol == PortProtocol::Tcp).map(
+        |port| json!({"tcpSocket": {"port": port.container_port}, "periodSeconds": READINESS_PERIOD_SECONDS}),
+    )
 }
 
 /// A sleep before the container is told to end, so that no request is sent to a pod that is gone.
@@ -34,8 +35,12 @@ pub(super) fn pre_stop(spec: &RevisionSpec) -> Option<Value> {
 /// The grace period that will apply: the overlay has the last word, and a sleep beyond it would be refused.
 fn grace_seconds(spec: &RevisionSpec) -> i64 {
     let overlay = spec.pod_template.as_ref().map(crate::api::RawObject::to_value);
-    let overlaid = overlay.as_ref().and_then(|o| o.pointer("/spec/terminationGracePeriodSeconds")?.as_i64());
-    overlaid.or(spec.termination_grace_period_seconds).unwrap_or(GRACE_SECONDS)
+    let overlaid = overlay
+        .as_ref()
+        .and_then(|o| o.pointer("/spec/terminationGracePeriodSeconds")?.as_i64());
+    overlaid
+        .or(spec.termination_grace_period_seconds)
+        .unwrap_or(GRACE_SECONDS)
 }
 
 /// The pods of one revision over zones and hosts.
@@ -53,5 +58,7 @@ pub(super) fn spread(spread: Spread, selector: &BTreeMap<String, String>) -> Vec
             "labelSelector": {"matchLabels": selector},
         })
     };
-    ["topology.kubernetes.io/zone", "kubernetes.io/hostname"].map(constraint).into()
+    ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]
+        .map(constraint)
+        .into()
 }

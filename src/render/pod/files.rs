@@ -20,13 +20,22 @@ pub(super) struct Storage {
 
 /// The volumes of a revision: its own configuration, its files, and those that the user names.
 pub(super) fn storage(spec: &RevisionSpec, copies: &Copies<'_>) -> Storage {
-    let mut storage = Storage { volumes: Vec::new(), mounts: Vec::new() };
+    let mut storage = Storage {
+        volumes: Vec::new(),
+        mounts: Vec::new(),
+    };
     if let Some((name, path)) = config::files_name(copies.revision, spec) {
-        storage.volumes.push(json!({"name": CONFIG_VOLUME, "configMap": {"name": name}}));
-        storage.mounts.push(json!({"name": CONFIG_VOLUME, "mountPath": path, "readOnly": true}));
+        storage
+            .volumes
+            .push(json!({"name": CONFIG_VOLUME, "configMap": {"name": name}}));
+        storage
+            .mounts
+            .push(json!({"name": CONFIG_VOLUME, "mountPath": path, "readOnly": true}));
     }
     for file in &spec.files {
-        let Some(source) = Source::of(file, copies) else { continue };
+        let Some(source) = Source::of(file, copies) else {
+            continue;
+        };
         let name = source.volume_name();
         let volume = json!({"name": name, source.field: source.rewritten});
         if !storage.volumes.contains(&volume) {
@@ -39,7 +48,9 @@ pub(super) fn storage(spec: &RevisionSpec, copies: &Copies<'_>) -> Storage {
             "readOnly": source.access.read_only(),
         }));
     }
-    storage.volumes.extend(spec.volumes.iter().map(RawObject::to_value));
+    storage
+        .volumes
+        .extend(spec.volumes.iter().map(RawObject::to_value));
     storage
 }
 
@@ -82,7 +93,10 @@ impl Source {
             let tracked = file.track.unwrap_or(Track::None);
             let mut source = live.clone();
             if tracked == Track::Snapshot {
-                source.secret_name = live.secret_name.as_ref().map(|name| copies.name(SourceKind::Secret, name));
+                source.secret_name = live
+                    .secret_name
+                    .as_ref()
+                    .map(|name| copies.name(SourceKind::Secret, name));
             }
             Self::read_only("secret", json!([live, tracked]), to_json(&source))
         } else if let Some(projected) = &file.projected {
@@ -91,7 +105,11 @@ impl Source {
             Self::writable("persistentVolumeClaim", to_json(claim), to_json(claim))
         } else if let Some(directory) = &file.empty_dir {
             // Two empty directories are two, however alike.
-            Self::writable("emptyDir", json!([directory, file.mount_path]), to_json(directory))
+            Self::writable(
+                "emptyDir",
+                json!([directory, file.mount_path]),
+                to_json(directory),
+            )
         } else {
             return None;
         };
@@ -99,15 +117,28 @@ impl Source {
     }
 
     fn read_only(field: &'static str, written: Value, rewritten: Value) -> Self {
-        Self { field, written, rewritten, access: Access::ReadOnly }
+        Self {
+            field,
+            written,
+            rewritten,
+            access: Access::ReadOnly,
+        }
     }
 
     fn writable(field: &'static str, written: Value, rewritten: Value) -> Self {
-        Self { field, written, rewritten, access: Access::AsTheSourceSays }
+        Self {
+            field,
+            written,
+            rewritten,
+            access: Access::AsTheSourceSays,
+        }
     }
 
     /// A name that stays the same from revision to revision while the source does.
     fn volume_name(&self) -> String {
-        format!("files-{}", short_digest(&canonical_json(&json!({self.field: self.written})), 8))
+        format!(
+            "files-{}",
+            short_digest(&canonical_json(&json!({self.field: self.written})), 8)
+        )
     }
 }

@@ -1,5 +1,5 @@
-//! The pod template of a revision: defaults first, the user's fields, the overlay, and at last the security profile
-//! where nothing else was said.
+//! The pod template of a revision: defaults first, the user's fields, the overlay, and at last the security
+//! profile where nothing else was said.
 
 mod container;
 mod defaults;
@@ -20,7 +20,8 @@ use crate::revision::{RecordedSnapshot, RevisionInput, SnapshotSource, SourceKin
 
 /// The pod template of the revision called `revision`: metadata and spec.
 ///
-/// References to ConfigMaps and Secrets whose content is in `snapshots` lead to the revision's immutable copies.
+/// References to ConfigMaps and Secrets whose content is in `snapshots` lead to the revision's immutable
+/// copies.
 pub fn pod_template(
     identity: &Identity<'_>,
     revision: &str,
@@ -53,14 +54,24 @@ struct Copies<'a> {
 impl Copies<'_> {
     /// The name of the copy of a tracked ConfigMap or Secret, or its own where there was nothing to copy.
     fn name(&self, kind: SourceKind, name: &str) -> String {
-        let source = SnapshotSource { kind, name: name.to_owned() };
-        let copied = self.snapshots.iter().any(|s| s.source == source && s.content.is_some());
-        if copied { source.copy_name(self.revision) } else { source.name }
+        let source = SnapshotSource {
+            kind,
+            name: name.to_owned(),
+        };
+        let copied = self
+            .snapshots
+            .iter()
+            .any(|s| s.source == source && s.content.is_some());
+        if copied {
+            source.copy_name(self.revision)
+        } else {
+            source.name
+        }
     }
 }
 
-/// The pods carry the selector's labels and the user's. Not `managed-by`: they are the ReplicaSet's, and what prunes by
-/// that label must never meet them.
+/// The pods carry the selector's labels and the user's. Not `managed-by`: they are the ReplicaSet's, and what
+/// prunes by that label must never meet them.
 fn pod_labels(identity: &Identity<'_>, revision: &str, spec: &RevisionSpec) -> BTreeMap<String, String> {
     let mut all = spec.pod_labels.clone();
     all.retain(|key, _| is_users_label(key));
@@ -80,15 +91,32 @@ fn is_users_label(key: &str) -> bool {
 
 /// No overlay may take a pod out of its revision, or into another.
 fn restore_labels(template: &mut Value, identity: &Identity<'_>, revision: &str) {
-    let Some(template) = template.as_object_mut() else { return };
+    let Some(template) = template.as_object_mut() else {
+        return;
+    };
     let metadata = template.entry("metadata").or_insert_with(|| json!({}));
     if !metadata.is_object() {
         *metadata = json!({});
     }
-    let Some(present) = metadata.as_object_mut().map(|m| m.entry("labels").or_insert_with(|| json!({}))) else { return };
-    let mut all: Map<String, Value> =
-        present.as_object().into_iter().flatten().filter(|(key, _)| is_users_label(key)).map(own).collect();
-    all.extend(identity.revision_selector(revision).into_iter().map(|(key, value)| (key, Value::String(value))));
+    let Some(present) = metadata
+        .as_object_mut()
+        .map(|m| m.entry("labels").or_insert_with(|| json!({})))
+    else {
+        return;
+    };
+    let mut all: Map<String, Value> = present
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(key, _)| is_users_label(key))
+        .map(own)
+        .collect();
+    all.extend(
+        identity
+            .revision_selector(revision)
+            .into_iter()
+            .map(|(key, value)| (key, Value::String(value))),
+    );
     *present = Value::Object(all);
 }
 
@@ -115,18 +143,26 @@ fn pod_spec(identity: &Identity<'_>, input: &RevisionInput, copies: &Copies<'_>)
         "tolerations": to_json(&scheduling.tolerations),
         "priorityClassName": scheduling.priority_class_name,
         "topologySpreadConstraints":
-            defaults::spread(scheduling.spread.unwrap_or_default(), &identity.revision_selector(copies.revision)),
+            defaults::spread(scheduling.spread.unwrap_or_default(),
+                &identity.revision_selector(copies.revision)),
         "securityContext": security::pod(&spec.security.clone().unwrap_or_default()),
     })
 }
 
-/// Init containers come before sidecars, so that a sidecar finds what they prepare. Who needs it the other way round
-/// lists the sidecar among the initContainers, with restartPolicy Always.
+/// Init containers come before sidecars, so that a sidecar finds what they prepare. Who needs it the other
+/// way round lists the sidecar among the initContainers, with restartPolicy Always.
 fn init_containers(spec: &RevisionSpec) -> Vec<Value> {
     let sidecar = |raw: &RawObject| {
         let mut container = raw.0.clone();
         container.insert("restartPolicy".to_owned(), json!("Always"));
         Value::Object(container)
     };
-    spec.init_containers.iter().map(RawObject::to_value).chain(spec.sidecars.iter().map(sidecar)).collect()
+    spec.init_containers
+        .iter()
+        .map(RawObject::to_value)
+        .chain(spec.sidecars.iter().map(sidecar))
+        .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,14 +27,22 @@ pub(super) fn complete(template: &mut Value, security: &Security) {
             json!({"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}}),
             json!({"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}}),
         ),
-        SecurityProfile::Baseline => {
-            (json!({"seccompProfile": {"type": "RuntimeDefault"}}), json!({"allowPrivilegeEscalation": false}))
-        }
+        SecurityProfile::Baseline => (
+            json!({"seccompProfile": {"type": "RuntimeDefault"}}),
+            json!({"allowPrivilegeEscalation": false}),
+        ),
         SecurityProfile::Custom => return,
     };
-    let Some(spec) = template.get_mut("spec").and_then(Value::as_object_mut) else { return };
+    let Some(spec) = template.get_mut("spec").and_then(Value::as_object_mut) else {
+        return;
+    };
     for list in CONTAINER_LISTS {
-        for item in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
+        for item in spec
+            .get_mut(list)
+            .and_then(Value::as_array_mut)
+            .into_iter()
+            .flatten()
+        {
             if let Some(fields) = item.as_object_mut() {
                 fill_context(fields, &container);
             }
@@ -53,7 +61,9 @@ fn fill(present: &mut Value, defaults: &Value) {
         *present = defaults.clone();
         return;
     }
-    let (Some(present), Some(defaults)) = (present.as_object_mut(), defaults.as_object()) else { return };
+    let (Some(present), Some(defaults)) = (present.as_object_mut(), defaults.as_object()) else {
+        return;
+    };
     for (field, value) in defaults {
         let entry = present.entry(field.clone()).or_insert(Value::Null);
         match field.as_str() {

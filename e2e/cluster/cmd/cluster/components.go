@@ -133,7 +133,7 @@ func components(l layout, c config) map[string]component {
 	}
 	if c.Kwok != "" {
 		add(kwok, c.Kwok,
-			"--kubeconfig="+l.kubeconfig(), "--node-ip="+nodeAddress, "--cidr="+podRange,
+			"--kubeconfig="+l.kubeconfig(), "--node-ip="+nodeAddress, "--cidr="+simulatedPodRange,
 			"--manage-all-nodes=false", "--manage-nodes-with-annotation-selector="+simulatedNodeAnnotation+"=fake",
 			fmt.Sprintf("--server-address=127.0.0.1:%d", c.Ports.Kwok))
 	}

@@ -17,6 +17,7 @@ const (
 	nodeZone                 = "zone-a"
 	nodeAddress              = "192.0.2.1"
 	podRange                 = "198.18.0.0/16"
+	simulatedPodRange        = "198.19.0.0/16"
 	serviceRange             = "10.96.0.0/16"
 	kubernetesServiceAddress = "10.96.0.1"
 	frontProxyName           = "front-proxy-client"
@@ -162,7 +163,7 @@ func renderCNI(l layout) string {
 }
 
 func renderKubelet(l layout) string {
-	return strings.NewReplacer("$DIR", string(l), "$CGROUP", l.id()).Replace(`apiVersion: kubelet.config.k8s.io/v1beta1
+	return strings.NewReplacer("$DIR", string(l), "$CGROUP", l.id(), "$NODE", nodeAddress).Replace(`apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 containerRuntimeEndpoint: unix://$DIR/containerd.sock
 authentication: {x509: {clientCAFile: $DIR/pki/ca.crt}, anonymous: {enabled: false}, webhook: {enabled: true}}
@@ -172,6 +173,9 @@ tlsPrivateKeyFile: $DIR/pki/node.key
 podLogsDir: $DIR/pods
 volumePluginDir: $DIR/kubelet/volume-plugins
 resolvConf: $DIR/resolv.conf
+# Nobody listens there, so look-ups fail at once; without an address every pod has a warning event.
+clusterDNS: [$NODE]
+clusterDomain: cluster.local
 # All cgroups of the pods lie below this one, so that they can be found and removed.
 cgroupRoot: /$CGROUP
 cgroupDriver: cgroupfs

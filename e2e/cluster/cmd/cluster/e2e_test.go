@@ -343,6 +343,54 @@ func TestLeavesNothing(t *testing.T) {
 	}
 }
 
+func TestInterruptedUpLeavesNothing(t *testing.T) {
+	cluster := runner(t)
+	must(t, "", cluster, "build")
+	l := shortDir(t)
+	up := exec.Command(cluster, "up", "--dir", string(l))
+	if err := up.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "waiting for a component", func() []string {
+		if _, err := os.Stat(l.log(etcd)); err != nil {
+			return []string{err.Error()}
+		}
+		return nil
+	})
+	w := newWitness(t, l)
+	if err := up.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	_ = up.Wait()
+	if up.ProcessState.ExitCode() != 130 {
+		t.Errorf("ended with %v, want exit status 130", up.ProcessState)
+	}
+	w.nothingLeft(t)
+	w.noDirectory(t)
+}
+
+// TestFailureSaysWhy gives the runner an etcd that fails.
+func TestFailureSaysWhy(t *testing.T) {
+	cluster := runner(t)
+	must(t, "", cluster, "build")
+	built, err := openCache()
+	if err != nil {
+		t.Fatal(err)
+	}
+	home := string(shortDir(t))
+	must(t, "", "cp", "-r", filepath.Dir(built.dir), home)
+	broken := filepath.Join(home, strings.TrimPrefix(built.path(kubernetesArtefact), filepath.Dir(filepath.Dir(built.dir))))
+	if err := os.WriteFile(broken, []byte("#!/bin/sh\necho no such disk >&2\nexit 3\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	run := exec.Command(cluster, "run", "--control-plane-only", "--", "true")
+	run.Env = append(os.Environ(), "XDG_CACHE_HOME="+home)
+	output, err := run.CombinedOutput()
+	if err == nil || !bytes.Contains(output, []byte("etcd ended by itself (exit status 3)")) || !bytes.Contains(output, []byte("no such disk")) {
+		t.Errorf("%v: the output does not say what failed and why:\n%s", err, output)
+	}
+}
+
 func TestRunReturnsTheStatusOfItsCommand(t *testing.T) {
 	cluster := runner(t)
 	run := exec.Command(cluster, "run", "--control-plane-only", "--", "kubectl", "get", "namespace", "none")

@@ -119,6 +119,10 @@ link set node0 up
 route add default dev node0
 `
 
+// networkSettings are kernel parameters of the network namespace. Refusals must not be rationed: look-ups of names,
+// which nobody serves, would time out instead of failing.
+var networkSettings = map[string]string{"ip_forward": "1", "icmp_ratelimit": "0"}
+
 // isolateNetwork gives a fresh network namespace the node's address.
 func isolateNetwork(ctx context.Context, m *manager) error {
 	batch := m.layout.in("network.batch")
@@ -128,5 +132,10 @@ func isolateNetwork(ctx context.Context, m *manager) error {
 	if err := m.tool(ctx, "ip", "-batch", batch); err != nil {
 		return err
 	}
-	return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1\n"), 0o644)
+	for name, value := range networkSettings {
+		if err := os.WriteFile(filepath.Join("/proc/sys/net/ipv4", name), []byte(value+"\n"), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -121,7 +121,8 @@ func (m *manager) watch(name string, p *process, end <-chan syscall.WaitStatus) 
 		log.Printf("%s: stopped as asked", name)
 		return
 	}
-	err := fmt.Errorf("%s ended by itself (%s): see %s", name, describe(status), m.layout.log(name))
+	output := m.layout.log(name)
+	err := fmt.Errorf("%s ended by itself (%s), see %s:\n%s", name, describe(status), output, tail(output, 5))
 	log.Print("CRASH: ", err)
 	m.onCrash(err)
 }

@@ -73,12 +73,10 @@ func runLeashed(l layout, c config, options upOptions, command []string, logs st
 		}
 	}()
 
-	ready := make(chan error, 1)
-	go func() { ready <- cluster.finish(options) }()
 	select {
 	case received := <-signals:
 		return exitStatus(128 + int(received.(syscall.Signal)))
-	case err := <-ready:
+	case err := <-cluster.ready(options):
 		if err != nil {
 			return err
 		}

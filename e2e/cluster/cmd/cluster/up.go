@@ -11,6 +11,7 @@ import (
 	"log"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"syscall"
 	"time"
@@ -63,10 +64,17 @@ func runUp(args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := starting.finish(options); err != nil {
-		return fmt.Errorf("%w\nits logs are in %s until `cluster down --dir %s`", err, l.in("log"), l)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	select {
+	case received := <-signals:
+		return errors.Join(exitStatus(128+int(received.(syscall.Signal))), down(l))
+	case err := <-starting.ready(options):
+		if err != nil {
+			return fmt.Errorf("%w\nits logs are in %s until `cluster down --dir %s`", err, l.in("log"), l)
+		}
+		return nil
 	}
-	return nil
 }
 
 // launched is a cluster that is about to get ready.
@@ -100,7 +108,13 @@ func start(l layout, c config, leash *os.File) (*launched, error) {
 	return &launched{l, c, begin, supervisor, report}, err
 }
 
-// finish waits until pods can be created and loads the images that were asked for.
+// ready returns a channel that tells when pods can be created and the images that were asked for are loaded.
+func (s *launched) ready(options upOptions) <-chan error {
+	done := make(chan error, 1)
+	go func() { done <- s.finish(options) }()
+	return done
+}
+
 func (s *launched) finish(options upOptions) error {
 	if err := awaitReady(s.report); err != nil {
 		return fmt.Errorf("the cluster in %s did not start: %w", s.layout, err)
@@ -219,14 +233,15 @@ func startSupervisor(l layout, lock, leash *os.File) (*exec.Cmd, io.ReadCloser, 
 // awaitReady reads what init has to say: that the cluster is ready, or why it is not.
 func awaitReady(report io.ReadCloser) error {
 	defer report.Close()
-	line, err := bufio.NewReader(report).ReadString('\n')
+	lines := bufio.NewReader(report)
+	line, err := lines.ReadString('\n')
 	if line == reportReady+"\n" {
 		return nil
 	}
 	if line == "" {
 		return fmt.Errorf("its process 1 ended without a word: %w", err)
 	}
-	rest, _ := io.ReadAll(report)
+	rest, _ := io.ReadAll(lines)
 	return errors.New(strings.TrimSpace(line + string(rest)))
 }
 

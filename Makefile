@@ -1,0 +1,84 @@
+# What can be done here. `make` lists it.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+RUNNER := e2e/cluster/bin/cluster
+OPERATOR := target/debug/microservice-operator
+# With CONTEXT=name the demo and the e2e tests use that context of your kubeconfig instead of the embedded Kubernetes.
+CONTEXT ?=
+# Tests of one file that run side by side; more only wait for each other on two cores.
+E2E_THREADS ?= 4
+# The directory of the cluster that the e2e tests run on.
+E2E_DIR ?= /tmp/microservice-operator-e2e
+# What a real node needs, beside what is built here.
+DEBIAN_PACKAGES := containerd runc containernetworking-plugins iproute2 nftables mount
+
+.PHONY: help
+help: ## list what can be done
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+.PHONY: test
+test: tools fmt-check clippy unit cluster-test e2e ## all that guards the project; CI runs this and nothing else
+
+.PHONY: demo
+demo: tools build ## the main job, on an embedded Kubernetes or on CONTEXT=name
+	@if [ -n "$(CONTEXT)" ]; then \
+	  OPERATOR=$(abspath $(OPERATOR)) CONTEXT="$(CONTEXT)" demo/demo.sh; \
+	else \
+	  $(MAKE) --no-print-directory cluster-build && \
+	  $(RUNNER) run --dir /tmp/microservice-operator-demo -- env OPERATOR=$(abspath $(OPERATOR)) \
+	    IMAGE_1=registry.local/podinfo:1.0.0 IMAGE_2=registry.local/podinfo:1.1.0 demo/demo.sh; \
+	fi
+
+.PHONY: build
+build: ## build the operator
+	cargo build --locked
+
+.PHONY: fmt-check
+fmt-check: ## formatting
+	cargo fmt --all --check
+	cd e2e/cluster && test -z "$$(gofmt -l . | tee /dev/stderr)"
+
+.PHONY: clippy
+clippy: ## lints, warnings denied
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+.PHONY: unit
+unit: ## unit, golden and property tests; generated files
+	cargo test --locked
+
+.PHONY: cluster-build
+cluster-build: $(RUNNER) ## build the embedded Kubernetes (cached outside of the tree)
+	$(RUNNER) build
+
+$(RUNNER): $(shell find e2e/cluster/cmd e2e/cluster/go.mod e2e/cluster/go.sum -type f 2>/dev/null)
+	cd e2e/cluster && CGO_ENABLED=0 go build -o bin/cluster ./cmd/cluster
+
+.PHONY: cluster-test
+cluster-test: cluster-build ## the embedded Kubernetes itself: its parts, and that it leaves nothing behind
+	cd e2e/cluster && go vet ./cmd/... ./misbehave/... ./pause/... && CLUSTER_E2E=1 go test ./cmd/... ./misbehave/...
+
+.PHONY: e2e
+e2e: build cluster-build ## scenarios on a real Kubernetes
+	cargo test --locked -p e2e --no-run
+	$(RUNNER) run --dir $(E2E_DIR) -- env OPERATOR_BIN=$(abspath $(OPERATOR)) CLUSTER_BIN=$(abspath $(RUNNER)) \
+	  cargo test --locked -p e2e -- --test-threads=$(E2E_THREADS)
+
+.PHONY: generate
+generate: build ## write the generated files anew
+	mkdir -p crds && $(OPERATOR) crds > crds/microservices.microservice.dev.yaml
+
+.PHONY: tools
+tools: $(RUNNER) ## check what is needed, and install the Debian packages where that is allowed
+	@command -v cargo >/dev/null || { echo "Rust is missing: install rustup, it reads rust-toolchain.toml"; exit 1; }
+	@command -v go >/dev/null || { echo "Go is missing: apt-get install golang, or a newer one from your vendor"; exit 1; }
+	@if [ -z "$(CONTEXT)" ] && [ "$$(id -u)" = 0 ] && ! $(RUNNER) doctor >/dev/null 2>&1 && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && apt-get install -y -qq --no-install-recommends $(DEBIAN_PACKAGES); \
+	fi
+	@[ -n "$(CONTEXT)" ] || $(RUNNER) doctor
+
+.PHONY: clean
+clean: ## remove what was built in the tree
+	cargo clean
+	rm -rf e2e/cluster/bin

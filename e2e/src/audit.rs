@@ -1,0 +1,111 @@
+//! The API server's audit log: who asked for what, and when to the microsecond.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Seek, SeekFrom};
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::environment::cluster_dir;
+
+/// The start of the operator's user agent.
+pub const OPERATOR: &str = "microservice-operator/";
+/// The start of the kubelet's.
+pub const KUBELET: &str = "kubelet/";
+
+/// A request. All but watches are noted when they are answered, watches when they come.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// get, list, watch, patch, create, update, delete.
+    pub verb: String,
+    /// The plural of the kind.
+    pub resource: String,
+    /// status, scale, ...; "" for the object itself.
+    pub subresource: String,
+    /// The name of the object.
+    pub name: String,
+    /// Who asked.
+    pub agent: String,
+    /// With which verified name.
+    pub user: String,
+    /// The answer; 0 while there is none.
+    pub code: i64,
+    /// When it came.
+    pub received: Timestamp,
+    /// When it was answered.
+    pub answered: Timestamp,
+    /// All of it.
+    pub uri: String,
+}
+
+impl Request {
+    /// Whether it changes anything.
+    pub fn writes(&self) -> bool {
+        ["create", "update", "patch", "delete", "deletecollection"].contains(&self.verb.as_str())
+    }
+
+    /// Whether it was accepted.
+    pub fn accepted(&self) -> bool {
+        (200..300).contains(&self.code)
+    }
+
+    /// In a word or two: `patch deployments/orders-abc`.
+    pub fn brief(&self) -> String {
+        let resource = if self.subresource.is_empty() {
+            self.resource.clone()
+        } else {
+            format!("{}/{}", self.resource, self.subresource)
+        };
+        format!("{} {resource} {} {}", self.verb, self.name, self.code)
+    }
+}
+
+/// The log from a moment on.
+#[derive(Clone, Debug)]
+pub struct AuditLog {
+    path: PathBuf,
+    from: u64,
+}
+
+impl AuditLog {
+    /// From now on.
+    pub fn from_now() -> Self {
+        let path = cluster_dir().join("log/audit.log");
+        let from = std::fs::metadata(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).len();
+        Self { path, from }
+    }
+
+    /// The requests for objects in `namespace`, by those whose user agent starts with `agent`.
+    pub fn requests(&self, namespace: &str, agent: &str) -> Vec<Request> {
+        let mut file = File::open(&self.path).expect("the audit log can be opened");
+        file.seek(SeekFrom::Start(self.from)).expect("the audit log has not shrunk");
+        let marker = format!("\"namespace\":\"{namespace}\"");
+        BufReader::new(file)
+            .lines()
+            .map_while(Result::ok)
+            .filter(|line| line.contains(&marker))
+            .filter_map(|line| read(&line))
+            .filter(|request| request.agent.starts_with(agent))
+            .collect()
+    }
+}
+
+fn read(line: &str) -> Option<Request> {
+    // The last line may be half written.
+    let event: Value = serde_json::from_str(line).ok()?;
+    let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let time = |pointer: &str| text(pointer).parse::<Timestamp>().ok();
+    Some(Request {
+        verb: text("/verb"),
+        resource: text("/objectRef/resource"),
+        subresource: text("/objectRef/subresource"),
+        name: text("/objectRef/name"),
+        agent: text("/userAgent"),
+        user: text("/user/username"),
+        code: event.pointer("/responseStatus/code").and_then(Value::as_i64).unwrap_or_default(),
+        received: time("/requestReceivedTimestamp")?,
+        answered: time("/stageTimestamp")?,
+        uri: text("/requestURI"),
+    })
+}

@@ -1,0 +1,65 @@
+//! The cluster that the tests run in, as its runner tells by environment variables and files.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+/// What the pods of the cluster are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pods {
+    /// Processes in containers.
+    Real,
+    /// Objects whose status kwok writes: nothing listens, nothing fails.
+    Simulated,
+}
+
+/// The directory of the cluster.
+pub fn cluster_dir() -> PathBuf {
+    std::env::var_os("CLUSTER_DIR").map(PathBuf::from).expect(
+        "CLUSTER_DIR is not set: these tests run inside of a cluster's network, as by `cluster run -- cargo test -p e2e`",
+    )
+}
+
+/// What the pods of the cluster are.
+pub fn pods() -> Pods {
+    let mode = std::fs::read_to_string(cluster_dir().join("mode")).unwrap_or_default();
+    if mode.trim() == "simulated" { Pods::Simulated } else { Pods::Real }
+}
+
+/// A command of the cluster's runner, for example `["apiserver", "restart"]`. Panics where it fails.
+pub fn cluster(arguments: &[&str]) -> String {
+    let runner = std::env::var("CLUSTER_BIN").unwrap_or_else(|_| "cluster".to_owned());
+    let output = Command::new(&runner)
+        .args(arguments)
+        .env("CLUSTER_DIR", cluster_dir())
+        .arg("--dir")
+        .arg(cluster_dir())
+        .output()
+        .unwrap_or_else(|error| panic!("CLUSTER_BIN={runner} cannot be run: {error}"));
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "cluster {arguments:?}: {words}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The operator under test.
+pub fn operator_binary() -> PathBuf {
+    std::env::var_os("OPERATOR_BIN").map_or_else(
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/debug/microservice-operator"),
+        PathBuf::from,
+    )
+}
+
+/// kubectl.
+pub fn kubectl_binary() -> PathBuf {
+    std::env::var_os("KUBECTL").map_or_else(|| PathBuf::from("kubectl"), PathBuf::from)
+}
+
+/// The root of the repository.
+pub fn repository() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Says by name that a test proves nothing here.
+pub fn skipped(name: &str, needs: &str) {
+    println!("skipped: {name}: needs {needs}");
+    eprintln!("skipped: {name}: needs {needs}");
+}
