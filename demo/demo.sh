@@ -78,7 +78,7 @@ k get deployment,service,poddisruptionbudget,controllerrevision -o name | sed 's
 
 # Somebody uses it all the while, where this shell can reach the Service.
 address=$(k get service podinfo -o jsonpath='{.spec.clusterIP}')
-if command -v curl >/dev/null && curl --silent --output /dev/null --max-time 2 "http://$address/"; then
+if command -v curl >/dev/null && curl --silent --output /dev/null --max-time 2 --retry 5 --retry-connrefused "http://$address/"; then
   (
     for _ in $(seq 3000); do
       if curl --silent --fail --output /dev/null --max-time 2 "http://$address/"; then echo ok; else echo failed; fi

@@ -62,3 +62,9 @@ fn first_sentence(text: &str) -> String {
 pub fn crd_yaml() -> Result<String, serde_saphyr::ser::Error> {
     serde_saphyr::to_string(&crd())
 }
+
+/// Takes the description from an enum's schema, so that a field of that type keeps its own: kube's rewriting of an
+/// optional enum would put the type's description in the place of the field's.
+pub(super) fn without_description(schema: &mut schemars::Schema) {
+    schema.remove("description");
+}

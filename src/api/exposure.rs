@@ -72,6 +72,7 @@ impl Port {
 
 /// A transport protocol.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, PartialOrd, Ord, JsonSchema)]
+#[schemars(transform = super::crd::without_description)]
 pub enum PortProtocol {
     /// TCP.
     #[default]
@@ -98,6 +99,7 @@ impl PortProtocol {
 
 /// Whether the Service has a port.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[schemars(transform = super::crd::without_description)]
 pub enum PortService {
     /// It has.
     #[default]
@@ -132,6 +134,7 @@ pub struct Service {
 
 /// Whether the Service has an address of its own.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[schemars(transform = super::crd::without_description)]
 pub enum Headless {
     /// Names resolve to the pods.
     Enabled,
@@ -142,6 +145,7 @@ pub enum Headless {
 
 /// The type of a Service.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[schemars(transform = super::crd::without_description)]
 pub enum ServiceType {
     /// Reached in the cluster.
     #[default]
@@ -155,6 +159,7 @@ pub enum ServiceType {
 
 /// Whether connections of one client go to one pod.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[schemars(transform = super::crd::without_description)]
 pub enum SessionAffinity {
     /// Any pod.
     #[default]
@@ -221,6 +226,7 @@ pub struct RouteRule {
 
 /// How a path is compared.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[schemars(transform = super::crd::without_description)]
 pub enum PathType {
     /// By whole path elements from the start.
     #[default]
@@ -293,6 +299,7 @@ pub struct Gateway {
 
 /// Which kind of route.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, PartialOrd, Ord, JsonSchema)]
+#[schemars(transform = super::crd::without_description)]
 pub enum GatewayKind {
     /// HTTP.
     #[default]
@@ -351,6 +358,7 @@ pub struct NetworkPolicy {
 
 /// Which directions a NetworkPolicy closes.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, PartialOrd, Ord, JsonSchema)]
+#[schemars(transform = super::crd::without_description)]
 pub enum NetworkPolicyMode {
     /// What comes in.
     #[default]

@@ -32,6 +32,7 @@ pub struct Monitoring {
 
 /// Which object tells Prometheus.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[schemars(transform = super::crd::without_description)]
 pub enum MonitoringKind {
     /// A ServiceMonitor where there is a Service, else a PodMonitor.
     #[default]

@@ -64,6 +64,7 @@ impl OperationSpec {
 
 /// What becomes of the objects when the Microservice is deleted.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[schemars(transform = super::crd::without_description)]
 pub enum DeletionPolicy {
     /// They are deleted with it.
     #[default]

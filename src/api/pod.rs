@@ -202,6 +202,7 @@ pub struct FileSource {
 
 /// Whether the content of a source is part of the revision.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[schemars(transform = super::crd::without_description)]
 pub enum Track {
     /// Pods see the live object; a change of it is no rollout.
     None,
@@ -235,6 +236,7 @@ pub struct Scheduling {
 
 /// How strictly pods spread over zones and hosts.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[schemars(transform = super::crd::without_description)]
 pub enum Spread {
     /// Where possible.
     #[default]
@@ -268,6 +270,7 @@ pub struct Security {
 
 /// A set of security settings with a name.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[schemars(transform = super::crd::without_description)]
 pub enum SecurityProfile {
     /// Passes Pod Security "restricted".
     #[default]
@@ -301,6 +304,7 @@ pub struct ServiceAccount {
 
 /// Who makes the ServiceAccount.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[schemars(transform = super::crd::without_description)]
 pub enum ServiceAccountCreate {
     /// The operator.
     Always,
@@ -311,6 +315,7 @@ pub enum ServiceAccountCreate {
 
 /// Whether pods get a token for the API server.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[schemars(transform = super::crd::without_description)]
 pub enum ServiceAccountToken {
     /// It is mounted.
     Mount,

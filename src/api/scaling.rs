@@ -55,6 +55,7 @@ pub struct DisruptionBudget {
 
 /// Whether there is a disruption budget.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[schemars(transform = super::crd::without_description)]
 pub enum DisruptionBudgetMode {
     /// Where two or more pods are wanted.
     #[default]

@@ -71,6 +71,7 @@ fn unseen() -> i64 {
 
 /// The state in one word; maps one to one to Argo CD's health.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[schemars(transform = super::crd::without_description)]
 pub enum Phase {
     /// The spec runs and is healthy.
     Healthy,
@@ -86,6 +87,7 @@ pub enum Phase {
 
 /// The part that a revision plays.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, PartialOrd, Ord, JsonSchema)]
+#[schemars(transform = super::crd::without_description)]
 pub enum Role {
     /// The service rests on it.
     Stable,
@@ -152,6 +154,7 @@ pub struct RevisionStatus {
 
 /// A state of the engine; DESIGN and docs/design.md hold the table of its edges.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, Hash, PartialOrd, Ord, JsonSchema)]
+#[schemars(transform = super::crd::without_description)]
 pub enum RolloutState {
     /// The first revision gets its pods.
     Starting,
@@ -169,6 +172,7 @@ pub enum RolloutState {
 
 /// Whose fault it is that a rollout returned.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[schemars(transform = super::crd::without_description)]
 pub enum Blame {
     /// The revision's: it is rejected until its spec changes or a person asks for a retry.
     Candidate,
@@ -194,6 +198,7 @@ pub struct ReturnCause {
 
 /// Whether the stable revision could be returned to when the rollout began.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[schemars(transform = super::crd::without_description)]
 pub enum StableHealth {
     /// It served.
     Healthy,

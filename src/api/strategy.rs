@@ -55,6 +55,7 @@ impl Strategy {
 
 /// How a change goes out.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[schemars(transform = super::crd::without_description)]
 pub enum StrategyType {
     /// New pods replace old ones a few at a time.
     #[default]

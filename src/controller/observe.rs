@@ -11,12 +11,11 @@ use kube::{Api, ResourceExt};
 use super::cache::{Cached, ServiceKey};
 use super::entry::Parsed;
 use super::reconcile::Context;
-use super::sources::digest_of;
 use super::streams::Caches;
 use crate::api::{Microservice, labels};
 use crate::health::NodeReadiness;
 use crate::render::{Child, Identity, secret_copy};
-use crate::revision::{SourceKind, sources};
+use crate::revision::{SnapshotContent, SourceKind, sources};
 use crate::rollout::{ChildKey, DeploymentView, Endpoints, Observed, Resolution, resolve};
 
 /// What is observed of `key`; `None` where it does not exist (any more).
@@ -162,7 +161,7 @@ async fn secret_copies(context: &Context, key: &ServiceKey, observed: &Observed)
         let api: Api<Secret> = Api::namespaced(context.client.clone(), &key.namespace);
         // Only what the digest speaks of may be copied: a newer content is another revision.
         if let Some(secret) = api.get_opt(&snapshot.source.name).await?
-            && digest_of(&secret).digest == content.digest
+            && SnapshotContent::of_secret(&secret).digest == content.digest
         {
             copies.push(secret_copy(&identity, &record, &snapshot.source, &secret));
         }

@@ -1,16 +1,15 @@
 //! The content of tracked ConfigMaps and Secrets. Only their metadata is watched; content is read once for each version.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Client};
-use serde_json::json;
 
 use super::cache::ServiceKey;
 use super::run::SecretTracking;
 use super::streams::Caches;
-use crate::revision::{RevisionDigest, SnapshotContent, SnapshotSource, SourceKind};
+use crate::revision::{SnapshotContent, SnapshotSource, SourceKind};
 use crate::rollout::Source;
 
 /// A source, a place and a version.
@@ -71,25 +70,11 @@ async fn read(
     match source.kind {
         SourceKind::ConfigMap => {
             let api: Api<ConfigMap> = Api::namespaced(client.clone(), &service.namespace);
-            Ok(api.get_opt(&source.name).await?.map(|object| content(&object)))
+            Ok(api.get_opt(&source.name).await?.map(|object| SnapshotContent::of_config_map(&object)))
         }
         SourceKind::Secret => {
             let api: Api<Secret> = Api::namespaced(client.clone(), &service.namespace);
-            Ok(api.get_opt(&source.name).await?.map(|object| digest_of(&object)))
+            Ok(api.get_opt(&source.name).await?.map(|object| SnapshotContent::of_secret(&object)))
         }
     }
-}
-
-fn content(object: &ConfigMap) -> SnapshotContent {
-    let binary = serde_json::to_value(&object.binary_data).unwrap_or_default();
-    let binary: BTreeMap<String, String> = serde_json::from_value(binary).unwrap_or_default();
-    let data = object.data.clone().unwrap_or_default();
-    let digest = RevisionDigest::of_value(&json!({"data": data, "binaryData": binary})).hex();
-    SnapshotContent { digest, data, binary_data: binary }
-}
-
-/// Secrets are known by their digest alone: their content is in no record and no status.
-pub fn digest_of(object: &Secret) -> SnapshotContent {
-    let digest = RevisionDigest::of_value(&json!({"data": object.data, "type": object.type_})).hex();
-    SnapshotContent { digest, ..SnapshotContent::default() }
 }

@@ -187,7 +187,7 @@ fn crash_finding<'a>(
     .finding(now, tell)
 }
 
-/// Readiness lost by more than max(1, 25 %) of the pods for longer than their probes' window.
+/// Readiness lost by more than max(1, 25 %) of the pods, or by all of them, for longer than their probes' window.
 fn readiness_lost(candidate: &Group, now: Timestamp) -> Option<Finding> {
     let hit = |pod: &'_ PodSnapshot| lost_readiness(pod).map(|(since, _)| after(since, pod.readiness_window));
     let hits = candidate
@@ -200,7 +200,8 @@ fn readiness_lost(candidate: &Group, now: Timestamp) -> Option<Finding> {
             })
         })
         .collect();
-    let tolerated = (candidate.size() / 4).max(1);
+    // Where all of them have lost it nobody is served, and that is never tolerated.
+    let tolerated = (candidate.size() / 4).max(1).min(candidate.size().saturating_sub(1));
     Hits {
         symptom: Symptom::NotReady,
         hits,

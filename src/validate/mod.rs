@@ -46,12 +46,12 @@ impl Violation {
 /// # Errors With all violations, sorted by field. The CEL rules are asked only where the schema holds, as
 /// they rely on it.
 pub fn microservice(document: &Value) -> Result<Microservice, Vec<Violation>> {
-    // To the API server a null is the absence of a field.
-    let document = without_nulls(document);
     let schema = schema::open_api();
-    let mut found = header(&document);
-    found.extend(schema::violations(&schema, &document));
-    found.extend(lists::doubles(&schema, &document));
+    let mut found = header(document);
+    found.extend(schema::violations(&schema, document));
+    found.extend(lists::doubles(&schema, document));
+    // Where the schema lets a null stand, it is the absence of the field.
+    let document = without_nulls(document);
     if found.is_empty() {
         found = broken_rules(&schema, &document);
     }

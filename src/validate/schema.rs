@@ -1,7 +1,7 @@
 //! The CRD's schema as a JSON Schema, and its verdicts in words.
 
 use jsonschema::{
-    ValidationError,
+    JsonType, ValidationError,
     error::{TypeKind, ValidationErrorKind},
 };
 use serde_json::{Map, Value, json};
@@ -79,7 +79,22 @@ fn json_schema(open_api: &Value) -> Value {
     if schema.get("type") == Some(&json!("object")) && !open {
         schema.insert("additionalProperties".to_owned(), json!(false));
     }
+    // A null where there is a default is replaced by the default.
+    if fields.get("nullable") == Some(&json!(true)) || fields.contains_key("default") {
+        admit_null(&mut schema);
+    }
     Value::Object(schema)
+}
+
+fn admit_null(schema: &mut Map<String, Value>) {
+    match schema.get_mut("type") {
+        Some(Value::Array(types)) => types.push(json!("null")),
+        Some(only) => *only = json!([only, "null"]),
+        None => {}
+    }
+    if let Some(Value::Array(options)) = schema.get_mut("enum") {
+        options.push(Value::Null);
+    }
 }
 
 fn in_words(error: &ValidationError<'_>, open_api: &Value) -> Vec<Violation> {
@@ -146,7 +161,8 @@ fn types(kind: &TypeKind) -> String {
     match kind {
         TypeKind::Single(only) => only.to_string(),
         TypeKind::Multiple(several) => {
-            one_of(&several.iter().map(|kind| kind.to_string()).collect::<Vec<_>>())
+            let named = several.iter().filter(|kind| *kind != JsonType::Null);
+            one_of(&named.map(|kind| kind.to_string()).collect::<Vec<_>>())
         }
     }
 }

@@ -36,7 +36,7 @@ fn said(document: &Value) -> Vec<String> {
 #[test]
 fn a_good_one_is_read_with_its_defaults() {
     let read = microservice(&service(
-        &json!({"image": "a:1", "command": null, "probes": null}),
+        &json!({"image": "a:1", "replicas": null, "probes": null}),
     ))
     .unwrap();
     assert_eq!(read.metadata.name.as_deref(), Some("orders"));
@@ -95,6 +95,17 @@ fn what_is_passed_through_may_hold_any_field() {
     let fields = json!({"sidecars": [{"name": "a", "futureField": {"x": 1}}],
         "podTemplate": {"spec": {"future": true}}});
     assert_eq!(said_of(fields), Vec::<String>::new());
+}
+
+#[test]
+fn a_null_stands_only_where_the_api_server_lets_it() {
+    assert_eq!(
+        said_of(json!({"command": null, "podLabels": {"a": null}, "probes": null, "deletionPolicy": null})),
+        [
+            "spec.command: must be of type array, not null",
+            "spec.podLabels.a: must be of type string, not null",
+        ]
+    );
 }
 
 #[test]
