@@ -1,6 +1,11 @@
 //! Child objects that are no pods: whom they belong to, what is in them, and when there are none.
 
-#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, clippy::needless_pass_by_value)]
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::needless_pass_by_value
+)]
 
 use std::collections::BTreeMap;
 

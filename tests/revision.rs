@@ -1,7 +1,12 @@
 //! Revisions: what makes another one, how it is named, how it is recorded, and how two of them differ in
 //! words.
 
-#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, clippy::needless_pass_by_value)]
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::needless_pass_by_value
+)]
 
 use std::collections::BTreeMap;
 

@@ -455,6 +455,23 @@ impl Scenario {
         Load::start(self.address(service, "http").await)
     }
 
+    /// Posts to a pod of the application that misbehaves, for example `/exit?code=3`.
+    pub async fn tell(&self, pod: &Pod, path: &str) {
+        let address = pod.status.as_ref().and_then(|status| status.pod_ip.as_deref()).expect("the pod has an address");
+        let address = SocketAddr::new(address.parse().unwrap(), 8080);
+        let answer = crate::http_client::ask(http::Method::POST, address, path).await;
+        let answer = answer.unwrap_or_else(|error| panic!("{}: {error}", pod.name_any()));
+        assert!(answer.code < 300, "{}: {path}: {}: {}", pod.name_any(), answer.code, answer.body);
+    }
+
+    /// Waits until a rollout against the present revision has begun. Answers the candidate.
+    pub async fn candidate(&self, name: &str) -> String {
+        let found = self
+            .wait_for(name, "to have a candidate", |found| found.is_current() && found.candidate().is_some())
+            .await;
+        found.candidate().unwrap()
+    }
+
     /// Panics unless all of a few dozen new requests are answered by `version`.
     pub async fn assert_served_by(&self, service: &str, version: &str) {
         let address = self.address(service, "http").await;

@@ -86,14 +86,12 @@ fn json_schema(open_api: &Value) -> Value {
     Value::Object(schema)
 }
 
+/// Not where there is an enum: the API server takes a null for none of its values.
 fn admit_null(schema: &mut Map<String, Value>) {
     match schema.get_mut("type") {
         Some(Value::Array(types)) => types.push(json!("null")),
         Some(only) => *only = json!([only, "null"]),
         None => {}
-    }
-    if let Some(Value::Array(options)) = schema.get_mut("enum") {
-        options.push(Value::Null);
     }
 }
 

@@ -103,6 +103,7 @@ fn a_null_stands_only_where_the_api_server_lets_it() {
         said_of(json!({"command": null, "podLabels": {"a": null}, "probes": null, "deletionPolicy": null})),
         [
             "spec.command: must be of type array, not null",
+            "spec.deletionPolicy: must be Delete or Orphan, not null",
             "spec.podLabels.a: must be of type string, not null",
         ]
     );

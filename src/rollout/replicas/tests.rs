@@ -2,7 +2,8 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use proptest::prelude::*;
 
 use super::*;
-use crate::api::RollingUpdate;
+// By name: proptest's prelude has a Strategy of its own.
+use crate::api::{RollingUpdate, Strategy};
 
 fn counts(live: i32, ready: i32) -> Counts {
     Counts { live, ready, terminating: 0 }
