@@ -200,10 +200,7 @@ fn a_container_killed_for_its_memory_is_taken_back() {
         let candidate = baking(s, "web").await;
         let pods = s.record::<Pod>();
         let victim = s.pods_of(&candidate).await.remove(0);
-        let address = victim.status.as_ref().unwrap().pod_ip.as_deref().unwrap();
-        let address = std::net::SocketAddr::new(address.parse().unwrap(), 8080);
-        // The answer dies with the process.
-        let _ = e2e::http_client::ask(http::Method::POST, address, "/allocate?mib=200").await;
+        s.tell(&victim, "/allocate?mib=200").await;
         assert_taken_back(s, &before, candidate_fault("TooManyCrashes", "OOMKilled")).await;
         s.assert_served_by("web", "1.0.0").await;
         let stable = before.stable().unwrap();
@@ -463,37 +460,55 @@ fn evictions_are_not_held_against_it() {
     });
 }
 
+/// A rollout in its middle: two ready pods of each revision, and nothing more for some seconds. Answers the candidate
+/// and the pods.
+async fn half_way(s: &Scenario) -> (String, Vec<Pod>, Vec<Pod>) {
+    let good = misbehave("web", "1.0.0").spec(json!({"replicas": 4, "strategy": {"rollingUpdate": {"maxSurge": 2}}}));
+    let stable = s.deploy(&good).await.stable().unwrap();
+    // Two pods come at a time and take 8 s each, which is time enough to break both revisions.
+    s.apply(&good.version("2.0.0").env("START_SECONDS", "8")).await;
+    let candidate = s.candidate("web").await;
+    let first = eventually("two ready pods of the candidate", async || {
+        let mut pods = s.pods_of(&candidate).await;
+        pods.retain(is_ready);
+        if pods.len() == 2 { Ok(pods) } else { Err(format!("{}", pods.len())) }
+    })
+    .await;
+    let old = s.ready_pods(&stable, 2).await;
+    (candidate, first, old)
+}
+
+async fn assert_held_and_released(s: &Scenario, candidate: &str, broken: &[Pod]) {
+    for pod in broken {
+        s.tell(pod, "/ready?value=false").await;
+    }
+    let held =
+        s.wait_for("web", "to hold", |found| found.reason("Reconciling", "True").as_deref() == Some("Hold")).await;
+    assert_eq!(held.candidate().as_deref(), Some(candidate));
+    assert_eq!(held.said().phase, Some(Phase::Progressing));
+    for pod in broken {
+        s.tell(pod, "/ready?value=true").await;
+    }
+    assert_eq!(s.healthy("web").await.stable().unwrap(), candidate);
+    assert_eq!(s.notes("RolledBack").await, [""; 0]);
+    s.assert_served_by("web", "2.0.0").await;
+}
+
 #[test]
 fn what_stable_shows_too_is_held_and_goes_on_when_it_is_over() {
     scenario("hold").real_pods().run(async |s| {
-        let good = misbehave("web", "1.0.0")
-            .spec(json!({"replicas": 4, "strategy": {"rollingUpdate": {"maxSurge": 2}}}));
-        let before = s.deploy(&good).await;
-        let stable = before.stable().unwrap();
-        // Two pods come at a time and take 8 s each, which is time enough to break both revisions.
-        s.apply(&good.version("2.0.0").env("START_SECONDS", "8")).await;
-        let candidate = s.candidate("web").await;
-        let first = eventually("two ready pods of the candidate", async || {
-            let mut pods = s.pods_of(&candidate).await;
-            pods.retain(is_ready);
-            if pods.len() == 2 { Ok(pods) } else { Err(format!("{}", pods.len())) }
-        })
-        .await;
-        let old = s.ready_pods(&stable, 2).await;
+        let (candidate, first, old) = half_way(s).await;
+        let broken: Vec<Pod> = first.into_iter().chain(old.into_iter().take(1)).collect();
+        assert_held_and_released(s, &candidate, &broken).await;
+    });
+}
+
+#[test]
+fn an_outage_of_everything_is_held() {
+    scenario("outage").real_pods().run(async |s| {
+        let (candidate, first, old) = half_way(s).await;
         let broken: Vec<Pod> = first.into_iter().chain(old).collect();
-        for pod in &broken {
-            s.tell(pod, "/ready?value=false").await;
-        }
-        let held = s
-            .wait_for("web", "to hold", |found| found.reason("Reconciling", "True").as_deref() == Some("Hold"))
-            .await;
-        assert_eq!(held.candidate().as_deref(), Some(candidate.as_str()));
-        for pod in &broken {
-            s.tell(pod, "/ready?value=true").await;
-        }
-        assert_eq!(s.healthy("web").await.stable().unwrap(), candidate);
-        assert_eq!(s.notes("RolledBack").await, [""; 0]);
-        s.assert_served_by("web", "2.0.0").await;
+        assert_held_and_released(s, &candidate, &broken).await;
     });
 }
 
@@ -510,7 +525,12 @@ fn a_fix_goes_out_while_stable_is_broken() {
         // A change that does not help.
         s.apply(&good.clone().version("1.1.0").env("READY", "false")).await;
         let candidate = s.candidate("web").await;
-        s.ready_pods(&candidate, 0).await;
+        eventually("its pod to run", async || {
+            let pods = s.pods_of(&candidate).await;
+            let phase = pods.first().and_then(|pod| pod.status.as_ref()?.phase.clone());
+            if phase.as_deref() == Some("Running") { Ok(()) } else { Err(format!("{phase:?}")) }
+        })
+        .await;
         // The one that does.
         let after = s.deploy(&good.version("2.0.0")).await;
         s.assert_served_by("web", "2.0.0").await;

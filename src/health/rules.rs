@@ -269,9 +269,9 @@ fn grace(trouble: StartTrouble) -> SignedDuration {
         StartTrouble::InvalidImage | StartTrouble::ImageNotFound | StartTrouble::ImagePull => {
             SignedDuration::ZERO
         }
-        StartTrouble::Configuration | StartTrouble::MissingObject | StartTrouble::Node => {
-            SignedDuration::from_secs(10)
-        }
+        StartTrouble::Configuration | StartTrouble::Node => SignedDuration::from_secs(10),
+        // The kubelet looks again after 10 to 15 s: two of its looks, so that an object that came late is seen.
+        StartTrouble::MissingObject => SignedDuration::from_secs(30),
     }
 }
 

@@ -308,7 +308,7 @@ fn the_next_of_several_clocks_is_waited_for() {
             .waiting("CreateContainerConfigError", r#"secret "s" not found"#)
             .snapshot(),
     ];
-    assert_eq!(idle(&pods), Assessment::Watching { recheck: at(NOW + 9) });
+    assert_eq!(idle(&pods), Assessment::Watching { recheck: at(NOW + 29) });
 }
 
 #[test]
@@ -413,13 +413,13 @@ fn containers_that_cannot_start() {
             "CreateContainerConfigError",
             r#"secret "orders" not found"#,
             "SecretNotFound",
-            10,
+            30,
         ),
         (
             "CreateContainerConfigError",
             r#"configmap "orders" not found"#,
             "ConfigMapNotFound",
-            10,
+            30,
         ),
         (
             "CreateContainerConfigError",
@@ -542,10 +542,10 @@ fn the_waiting_clock_starts_when_the_container_could_start() {
         other => panic!("{other:?}"),
     };
     let pod = || PodFixture::starting("p0");
-    assert_eq!(due(pod()), at(12), "the sandbox was ready at second 2");
+    assert_eq!(due(pod()), at(32), "the sandbox was ready at second 2");
     assert_eq!(
         due(pod().condition("PodReadyToStartContainers", "False", at(0))),
-        at(11),
+        at(31),
         "started at second 1"
     );
     assert_eq!(
@@ -553,13 +553,13 @@ fn the_waiting_clock_starts_when_the_container_could_start() {
             "/status/containerStatuses/0/lastState",
             json!({"terminated": failure(40)})
         )),
-        at(50)
+        at(70)
     );
     let init = json!([{
         "name": "schema", "image": "", "imageID": "", "ready": true, "restartCount": 0,
         "state": {"terminated": {"exitCode": 0, "reason": "Completed", "finishedAt": at(30)}},
     }]);
-    assert_eq!(due(pod().with("/status/initContainerStatuses", init)), at(40));
+    assert_eq!(due(pod().with("/status/initContainerStatuses", init)), at(60));
 }
 
 #[test]

@@ -1,0 +1,218 @@
+//! What the API server holds, and what it answers to writes: conflicts, refusals, and what is immutable.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use k8s_openapi::api::apps::v1::ControllerRevision;
+use microservice_operator::api::{Microservice, MicroserviceStatus, annotations, labels};
+use microservice_operator::render::ChildKind;
+use microservice_operator::revision::Record;
+use microservice_operator::rollout::{Apply, ChildKey, Delete, Deleting, DeploymentView, FailureClass, LiveChild, Ownership};
+use serde_json::{Value, json};
+
+/// The name of the service in all tests.
+pub const NAME: &str = "shop";
+
+/// An object as it is stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stored {
+    pub uid: String,
+    pub object: Value,
+    pub deleting: Deleting,
+}
+
+impl Stored {
+    fn owner(&self) -> Option<&str> {
+        self.object.pointer("/metadata/ownerReferences/0/uid")?.as_str()
+    }
+
+    pub fn label(&self, key: &str) -> Option<&str> {
+        self.object.pointer("/metadata/labels")?.get(key)?.as_str()
+    }
+
+    pub fn ownership(&self, service_uid: &str) -> Ownership {
+        match self.owner() {
+            Some(owner) if owner == service_uid => Ownership::Ours,
+            Some(_) => Ownership::Foreign,
+            None if self.label(labels::MANAGED_BY) == Some(labels::MANAGER) => Ownership::Orphan,
+            None => Ownership::Foreign,
+        }
+    }
+
+    pub fn live(&self, service_uid: &str) -> LiveChild {
+        let applied = self.object.pointer("/metadata/annotations").and_then(|a| a.get(annotations::APPLIED));
+        LiveChild {
+            uid: self.uid.clone(),
+            ownership: self.ownership(service_uid),
+            applied: applied.and_then(Value::as_str).map(str::to_owned),
+            object: Arc::new(self.object.clone()),
+            deleting: self.deleting,
+            last_foreign_manager: None,
+        }
+    }
+
+    pub fn replicas(&self) -> i32 {
+        self.object.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1).try_into().unwrap()
+    }
+
+    pub fn deployment(&self, failure: Option<String>) -> DeploymentView {
+        let selector = self.object.pointer("/spec/selector/matchLabels").cloned().unwrap_or_default();
+        DeploymentView {
+            revision: self.label(labels::REVISION).unwrap_or_default().to_owned(),
+            replicas: self.replicas(),
+            failure,
+            template: self.object.pointer("/spec/template").cloned().unwrap_or_default(),
+            selector: serde_json::from_value(selector).unwrap_or_default(),
+        }
+    }
+
+    pub fn record(&self) -> Option<Record> {
+        let object: ControllerRevision = serde_json::from_value(self.object.clone()).ok()?;
+        Record::read(&object).ok()
+    }
+}
+
+/// Why a write was not done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WriteError {
+    Conflict,
+    Refused(FailureClass, String),
+}
+
+/// What is refused, and how.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    pub kind: ChildKind,
+    /// Part of the object as JSON; "" is all of them.
+    pub containing: String,
+    pub class: FailureClass,
+    pub message: String,
+}
+
+/// All that is stored.
+#[derive(Clone, Debug)]
+pub struct ApiServer {
+    pub service: Microservice,
+    pub objects: BTreeMap<ChildKey, Stored>,
+    pub refusals: Vec<Refusal>,
+    /// Templates that were changed under running pods: (Deployment, before, after).
+    pub restarts: Vec<(String, Value, Value)>,
+    version: u64,
+}
+
+impl ApiServer {
+    pub fn new(spec: Value) -> Self {
+        let service: Microservice = serde_json::from_value(json!({
+            "apiVersion": "microservice.dev/v1alpha1", "kind": "Microservice",
+            "metadata": {"name": NAME, "namespace": "town", "uid": "uid-service", "generation": 1, "resourceVersion": "1"},
+            "spec": spec,
+        }))
+        .unwrap();
+        Self { service, objects: BTreeMap::new(), refusals: Vec::new(), restarts: Vec::new(), version: 1 }
+    }
+
+    fn next_version(&mut self) -> String {
+        self.version += 1;
+        self.version.to_string()
+    }
+
+    /// An edit of the Microservice by a person; the generation counts changes of the spec.
+    pub fn edit(&mut self, edit: impl FnOnce(&mut Microservice)) {
+        let before = self.service.clone();
+        edit(&mut self.service);
+        if self.service.spec != before.spec {
+            *self.service.metadata.generation.as_mut().unwrap() += 1;
+        }
+        if self.service != before {
+            self.service.metadata.resource_version = Some(self.next_version());
+        }
+    }
+
+    pub fn write_status(&mut self, observed: &Microservice, status: &MicroserviceStatus) -> Result<(), WriteError> {
+        if observed.metadata.resource_version != self.service.metadata.resource_version {
+            return Err(WriteError::Conflict);
+        }
+        // Through JSON, as it is stored: times lose what JSON does not carry.
+        let stored = serde_json::from_value(serde_json::to_value(status).unwrap()).unwrap();
+        let version = self.next_version();
+        self.service.status = Some(stored);
+        self.service.metadata.resource_version = Some(version);
+        Ok(())
+    }
+
+    pub fn apply(&mut self, apply: &Apply) -> Result<(), WriteError> {
+        let key = (apply.child.kind, apply.child.name.clone());
+        let text = apply.child.object.to_string();
+        if let Some(refusal) = self.refusals.iter().find(|r| r.kind == key.0 && text.contains(&r.containing)) {
+            return Err(WriteError::Refused(refusal.class, refusal.message.clone()));
+        }
+        let present = self.objects.get(&key);
+        if present.map(|p| &p.uid) != apply.uid.as_ref() {
+            return Err(self.meaning_of_conflict(&key));
+        }
+        let mut object = apply.child.object.clone();
+        default_fields(key.0, &mut object);
+        if let Some(present) = present {
+            immutable(&key, &present.object, &object)?;
+            if key.0 == ChildKind::Deployment {
+                self.note_restart(&key.1, &object);
+            }
+        }
+        let version = self.next_version();
+        let uid = apply.uid.clone().unwrap_or_else(|| format!("uid-{version}"));
+        object["metadata"]["uid"] = json!(uid);
+        self.objects.insert(key, Stored { uid, object, deleting: Deleting::No });
+        Ok(())
+    }
+
+    fn meaning_of_conflict(&self, key: &ChildKey) -> WriteError {
+        match self.objects.get(key) {
+            Some(found) if found.ownership("uid-service") == Ownership::Foreign => {
+                WriteError::Refused(FailureClass::Foreign, "an object of that name exists and is not ours".to_owned())
+            }
+            Some(_) | None => WriteError::Conflict,
+        }
+    }
+
+    fn note_restart(&mut self, name: &str, after: &Value) {
+        let template = |object: &Value| object.pointer("/spec/template").cloned().unwrap_or_default();
+        let before = self.objects.get(&(ChildKind::Deployment, name.to_owned())).map(|d| template(&d.object));
+        if let Some(before) = before.filter(|before| *before != template(after)) {
+            self.restarts.push((name.to_owned(), before, template(after)));
+        }
+    }
+
+    pub fn delete(&mut self, delete: &Delete) {
+        let key = (delete.kind, delete.name.clone());
+        if self.objects.get(&key).is_some_and(|found| found.uid == delete.uid) {
+            self.objects.remove(&key);
+        }
+    }
+}
+
+/// What the API server fills in; the engine must live with it.
+fn default_fields(kind: ChildKind, object: &mut Value) {
+    if kind == ChildKind::Deployment
+        && let Some(spec) = object.pointer_mut("/spec/template/spec").and_then(Value::as_object_mut)
+    {
+        spec.entry("restartPolicy").or_insert(json!("Always"));
+        spec.entry("dnsPolicy").or_insert(json!("ClusterFirst"));
+    }
+    if kind == ChildKind::Service
+        && let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut)
+    {
+        spec.entry("clusterIP").or_insert(json!("10.0.0.1"));
+    }
+}
+
+fn immutable(key: &ChildKey, before: &Value, after: &Value) -> Result<(), WriteError> {
+    let path = match key.0 {
+        ChildKind::ControllerRevision | ChildKind::ConfigMap => "/data",
+        ChildKind::Deployment => "/spec/selector",
+        _ => return Ok(()),
+    };
+    if before.pointer(path) == after.pointer(path) {
+        return Ok(());
+    }
+    Err(WriteError::Refused(FailureClass::Invalid, format!("{path} of {:?} {} is immutable", key.0, key.1)))
+}

@@ -1,0 +1,297 @@
+//! The controllers and kubelets of the model: pods follow Deployments and behave as the script of their image says;
+//! endpoints follow the Service and the pods.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+use microservice_operator::api::labels;
+use microservice_operator::health::{
+    ContainerKind, ContainerSnapshot, Exit, FailedExits, PodSnapshot, Readied, Readiness, Scheduling, Standing, Waiting,
+};
+use microservice_operator::render::ChildKind;
+use microservice_operator::rollout::{Deleting, Endpoints};
+use serde_json::Value;
+
+use super::api_server::{ApiServer, NAME, Stored};
+
+/// How the pods of an image behave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Behaviour {
+    /// Ready so many seconds after they were made.
+    Good(i64),
+    /// They run and are never ready.
+    NeverReady,
+    /// They end at once, again and again.
+    CrashLoop,
+    /// Ready, and so many seconds later they end again and again.
+    CrashAfter(i64),
+    /// Their image does not exist.
+    ImageAbsent,
+    /// Their image cannot be pulled at the moment.
+    PullBackOff,
+    /// No node takes them.
+    Unschedulable,
+}
+
+/// A pod.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pod {
+    pub name: String,
+    pub revision: String,
+    pub image: String,
+    owner: String,
+    ports: Vec<(String, i64)>,
+    created: Timestamp,
+    ready_since: Option<Timestamp>,
+    unready_since: Timestamp,
+    readied: Readied,
+    failed: FailedExits,
+    waiting: Option<(&'static str, &'static str)>,
+    node: Option<()>,
+    /// When it is gone, once it is being deleted.
+    ends: Option<Timestamp>,
+}
+
+impl Pod {
+    pub fn is_ready(&self) -> bool {
+        self.ready_since.is_some() && self.ends.is_none()
+    }
+
+    pub fn is_live(&self) -> bool {
+        self.ends.is_none()
+    }
+
+    fn set_ready(&mut self, ready: bool, now: Timestamp) {
+        match (ready, self.ready_since) {
+            (true, None) => {
+                self.ready_since = Some(now);
+                self.readied = Readied::Once;
+            }
+            (false, Some(_)) => {
+                self.ready_since = None;
+                self.unready_since = now;
+            }
+            (true, Some(_)) | (false, None) => {}
+        }
+    }
+
+    fn crash(&mut self) {
+        if self.waiting.is_none() {
+            match self.readied {
+                Readied::Once => self.failed.serving += 1,
+                Readied::Never => self.failed.before += 1,
+            }
+        }
+        self.waiting = Some(("CrashLoopBackOff", "back-off 10s restarting failed container"));
+    }
+
+    fn behave(&mut self, behaviour: Behaviour, now: Timestamp) {
+        let age = now.duration_since(self.created).as_secs();
+        if behaviour != Behaviour::Unschedulable {
+            self.node = Some(());
+        }
+        let waiting = self.waiting.take();
+        match behaviour {
+            Behaviour::Good(after) => self.set_ready(age >= after, now),
+            Behaviour::NeverReady => self.set_ready(false, now),
+            Behaviour::CrashAfter(after) if age < after => self.set_ready(true, now),
+            Behaviour::CrashLoop | Behaviour::CrashAfter(_) => {
+                self.waiting = waiting;
+                self.crash();
+                self.set_ready(false, now);
+            }
+            Behaviour::ImageAbsent => {
+                self.waiting = Some(("ErrImagePull", "failed to pull: code = NotFound: not found"));
+                self.set_ready(false, now);
+            }
+            Behaviour::PullBackOff => {
+                self.waiting = Some(("ImagePullBackOff", "Back-off pulling image: connection refused"));
+                self.set_ready(false, now);
+            }
+            Behaviour::Unschedulable => self.set_ready(false, now),
+        }
+    }
+
+    pub fn snapshot(&self) -> PodSnapshot {
+        let readiness = match self.ready_since {
+            Some(since) => Readiness::Ready { since },
+            None => Readiness::NotReady { since: self.unready_since, was: self.readied, message: String::new() },
+        };
+        let scheduling = match self.node {
+            Some(()) => Scheduling::Scheduled,
+            None => Scheduling::Unschedulable { since: self.created, message: "0/3 nodes are available".to_owned() },
+        };
+        let ended = self.failed.all() > 0;
+        let container = ContainerSnapshot {
+            name: NAME.to_owned(),
+            kind: ContainerKind::Main,
+            waiting: self.waiting.map(|(reason, message)| Waiting {
+                reason: reason.to_owned(),
+                message: message.to_owned(),
+                not_before: self.created,
+            }),
+            failed: self.failed,
+            last_exit: ended.then(|| Exit {
+                code: 1,
+                reason: "Error".to_owned(),
+                message: "no database".to_owned(),
+                finished_at: Some(self.unready_since),
+            }),
+            image_id: Some(format!("sha256:{}", self.image)),
+        };
+        PodSnapshot {
+            name: self.name.clone(),
+            uid: self.name.clone(),
+            revision: self.revision.clone(),
+            role: None,
+            node: self.node.map(|()| "node".to_owned()),
+            created: self.created,
+            started: Some(self.created),
+            standing: if self.ends.is_some() { Standing::Deleting } else { Standing::Live },
+            readiness,
+            scheduling,
+            containers: vec![container],
+            readiness_window: SignedDuration::from_secs(30),
+        }
+    }
+}
+
+/// All pods, and the scripts of their images.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    pub pods: Vec<Pod>,
+    pub endpoints: Endpoints,
+    /// By image; what has none is good after 2 s.
+    pub scripts: BTreeMap<String, Behaviour>,
+    /// How many pods find a node.
+    pub room: usize,
+    /// Seconds that a pod takes to end.
+    pub grace: i64,
+    made: usize,
+}
+
+impl Default for Cluster {
+    fn default() -> Self {
+        Self {
+            pods: Vec::new(),
+            endpoints: Endpoints::default(),
+            scripts: BTreeMap::new(),
+            room: usize::MAX,
+            grace: 2,
+            made: 0,
+        }
+    }
+}
+
+impl Cluster {
+    /// One round of all controllers and kubelets.
+    pub fn tick(&mut self, api: &ApiServer, now: Timestamp) {
+        self.pods.retain(|pod| pod.ends.is_none_or(|ends| ends > now));
+        let deployments: Vec<&Stored> =
+            api.objects.iter().filter(|(key, _)| key.0 == ChildKind::Deployment).map(|(_, stored)| stored).collect();
+        let uids: BTreeSet<&str> = deployments.iter().map(|d| d.uid.as_str()).collect();
+        let ends = now + SignedDuration::from_secs(self.grace);
+        for pod in self.pods.iter_mut().filter(|pod| !uids.contains(pod.owner.as_str())) {
+            pod.ends.get_or_insert(ends);
+        }
+        for deployment in deployments.into_iter().filter(|d| d.deleting == Deleting::No) {
+            self.scale(deployment, now, ends);
+        }
+        self.behave(now);
+        self.endpoints = self.endpoints_of(api);
+    }
+
+    fn scale(&mut self, deployment: &Stored, now: Timestamp, ends: Timestamp) {
+        let live = self.pods.iter().filter(|pod| pod.owner == deployment.uid && pod.ends.is_none()).count();
+        let wanted = usize::try_from(deployment.replicas()).unwrap();
+        for _ in live..wanted {
+            self.made += 1;
+            self.pods.push(new_pod(deployment, self.made, now));
+        }
+        let mut superfluous: Vec<&mut Pod> =
+            self.pods.iter_mut().filter(|pod| pod.owner == deployment.uid && pod.ends.is_none()).collect();
+        // As the ReplicaSet controller chooses: who is not ready goes first, then the youngest.
+        superfluous.sort_by_key(|pod| (pod.ready_since.is_some(), std::cmp::Reverse(pod.created)));
+        for pod in superfluous.into_iter().take(live.saturating_sub(wanted)) {
+            pod.ends = Some(ends);
+        }
+    }
+
+    fn behave(&mut self, now: Timestamp) {
+        let mut taken = self.pods.iter().filter(|pod| pod.node.is_some()).count();
+        for pod in &mut self.pods {
+            if pod.ends.is_some() {
+                continue;
+            }
+            let script = self.scripts.get(&pod.image).copied().unwrap_or(Behaviour::Good(2));
+            if pod.node.is_none() {
+                if taken >= self.room || script == Behaviour::Unschedulable {
+                    continue;
+                }
+                taken += 1;
+            }
+            pod.behave(script, now);
+        }
+    }
+
+    fn endpoints_of(&self, api: &ApiServer) -> Endpoints {
+        let mut found = Endpoints::default();
+        let Some(service) = api.objects.get(&(ChildKind::Service, NAME.to_owned())) else { return found };
+        let only = service.object.pointer("/spec/selector").and_then(|s| s.get(labels::REVISION)).and_then(Value::as_str);
+        let ports = service.object.pointer("/spec/ports").and_then(Value::as_array).cloned().unwrap_or_default();
+        for pod in self.pods.iter().filter(|pod| pod.is_ready() && only.is_none_or(|only| only == pod.revision)) {
+            // A port that is named in the Service has only the pods that know the name.
+            let listens = ports.iter().any(|port| match &port["targetPort"] {
+                Value::String(name) => pod.ports.iter().any(|(known, _)| known == name),
+                _ => true,
+            });
+            if listens {
+                *found.ready.entry(pod.revision.clone()).or_default() += 1;
+            }
+        }
+        found
+    }
+
+    /// How many ready pods answer on a port of the Service: the number that it leads to is one that they listen on.
+    pub fn answering(&self, api: &ApiServer, port: i64) -> usize {
+        let Some(service) = api.objects.get(&(ChildKind::Service, NAME.to_owned())) else { return 0 };
+        let only = service.object.pointer("/spec/selector").and_then(|s| s.get(labels::REVISION)).and_then(Value::as_str);
+        let ports = service.object.pointer("/spec/ports").and_then(Value::as_array).cloned().unwrap_or_default();
+        let Some(target) = ports.iter().find(|p| p["port"] == port).map(|p| p["targetPort"].clone()) else { return 0 };
+        let hears = |pod: &Pod| pod.ports.iter().any(|(name, number)| target == *name.as_str() || target == *number);
+        let selected = self.pods.iter().filter(|pod| pod.is_ready() && only.is_none_or(|only| only == pod.revision));
+        selected.filter(|pod| hears(pod)).count()
+    }
+
+    pub fn ready(&self, revision: &str) -> i32 {
+        i32::try_from(self.pods.iter().filter(|pod| pod.revision == revision && pod.is_ready()).count()).unwrap()
+    }
+
+    pub fn live(&self, revision: &str) -> i32 {
+        i32::try_from(self.pods.iter().filter(|pod| pod.revision == revision && pod.is_live()).count()).unwrap()
+    }
+}
+
+fn new_pod(deployment: &Stored, number: usize, now: Timestamp) -> Pod {
+    let template = deployment.object.pointer("/spec/template").unwrap();
+    let text = |path: &str| template.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let ports = template.pointer("/spec/containers/0/ports").and_then(Value::as_array).cloned().unwrap_or_default();
+    Pod {
+        name: format!("pod-{number}"),
+        revision: text("/metadata/labels/microservice.dev~1revision"),
+        image: text("/spec/containers/0/image"),
+        owner: deployment.uid.clone(),
+        ports: ports
+            .iter()
+            .map(|p| (p["name"].as_str().unwrap_or_default().to_owned(), p["containerPort"].as_i64().unwrap_or_default()))
+            .collect(),
+        created: now,
+        ready_since: None,
+        unready_since: now,
+        readied: Readied::Never,
+        failed: FailedExits::default(),
+        waiting: None,
+        node: None,
+        ends: None,
+    }
+}

@@ -1,0 +1,15 @@
+//! The engine against a small model of a cluster: examples of every edge, laws that hold at every write, and crashes
+//! at every step.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod api_server;
+mod cluster;
+mod crashes;
+mod edges;
+mod laws;
+mod operator;
+mod properties;
+mod scenarios;
+mod table;
+mod world;
