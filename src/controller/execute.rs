@@ -19,70 +19,49 @@ use crate::telemetry::{WriteResult, WriteVerb};
 /// How long one request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How the steps went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Executed {
-    /// All of them were done.
-    Done,
-    /// Some were refused, which is remembered; the others were done.
-    Refused,
-    /// What was planned on is not what is: plan again.
-    Outdated,
-}
-
-/// Carries out `steps`.
-pub async fn execute(context: &Context, key: &ServiceKey, observed: &Observed, steps: &[Step]) -> Executed {
-    let mut outcome = Executed::Done;
-    for step in steps {
+/// Carries out `writes`. What is refused is remembered, and the others are done; where what was planned on is not what
+/// is, it ends: the next plan knows better.
+pub async fn execute(context: &Context, key: &ServiceKey, observed: &Observed, writes: &[Step]) {
+    let mut refused = false;
+    for step in writes {
         // What takes capacity away must not run ahead of something that failed before it.
         let takes_away = match step {
             Step::Apply(apply) => apply.turn == Turn::Shrinking,
             Step::Delete(_) => true,
             Step::Checkpoint(_) => false,
         };
-        if takes_away && outcome != Executed::Done {
+        if takes_away && refused {
             continue;
         }
-        match carry_out(context, key, observed, step).await {
+        let result = match step {
+            Step::Checkpoint(status) => write_status(context, key, observed, status).await,
+            Step::Apply(apply) => apply_child(context, key, observed, apply).await,
+            Step::Delete(delete) => delete_child(context, key, delete).await,
+        };
+        match result {
             Ok(()) => {}
-            Err(WriteError::Conflict) => return Executed::Outdated,
-            Err(WriteError::Refused(class, message)) => match step {
-                // Nothing may act on a decision that is not durable.
-                Step::Checkpoint(_) => {
-                    tracing::warn!(service = %key, %message, "the status cannot be written");
-                    return Executed::Refused;
-                }
-                Step::Apply(apply) => {
-                    remember(context, key, apply, class, message);
-                    outcome = Executed::Refused;
-                }
-                Step::Delete(delete) => {
-                    tracing::warn!(service = %key, kind = delete.kind.kind(), child = %delete.name, %message, "delete refused");
-                    outcome = Executed::Refused;
-                }
-            },
+            Err(WriteError::Conflict) => return,
+            Err(WriteError::Refused(class, message)) => {
+                refused = true;
+                remember(context, key, step, class, message);
+            }
         }
     }
-    outcome
 }
 
-async fn carry_out(context: &Context, key: &ServiceKey, observed: &Observed, step: &Step) -> Result<(), WriteError> {
-    match step {
-        Step::Checkpoint(status) => write_status(context, key, observed, status).await,
-        Step::Apply(apply) => apply_child(context, key, observed, apply).await,
-        Step::Delete(delete) => delete_child(context, key, delete).await,
-    }
-}
-
-fn remember(context: &Context, key: &ServiceKey, apply: &Apply, class: FailureClass, message: String) {
+/// A refused delete is remembered too, so that the look counts as failed and is taken again with back-off.
+fn remember(context: &Context, key: &ServiceKey, step: &Step, class: FailureClass, message: String) {
+    let (child, digest) = match step {
+        Step::Apply(apply) => ((apply.child.kind, apply.child.name.clone()), apply.digest.clone()),
+        Step::Delete(delete) => ((delete.kind, delete.name.clone()), String::new()),
+        Step::Checkpoint(_) => return,
+    };
     tracing::warn!(
-        service = %key, kind = apply.child.kind.kind(), child = %apply.child.name, %message,
-        "the API server refused an object; the others go on"
+        service = %key, kind = child.0.kind(), child = %child.1, %message,
+        "the API server refused a write; the others go on"
     );
-    let child = (apply.child.kind, apply.child.name.clone());
-    let failure = Failure { digest: apply.digest.clone(), class, message };
     context.memory.change(key, |memory| {
-        memory.failures.insert(child, failure);
+        memory.failures.insert(child, Failure { digest, class, message });
     });
 }
 

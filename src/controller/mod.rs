@@ -19,5 +19,6 @@ mod reconcile;
 mod run;
 mod sources;
 mod streams;
+mod worker;
 
 pub use run::{Options, Scope, SecretTracking, run};

@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use super::cache::ServiceKey;
 use super::entry::now;
 use super::error::WriteError;
-use super::execute::{Executed, execute, write_status};
+use super::execute::{execute, write_status};
 use super::memory::Memory;
 use super::observe::observe;
 use super::run::SecretTracking;
@@ -58,7 +58,10 @@ pub enum Outcome {
         wake: Option<Duration>,
     },
     /// Something was refused or failed: to be tried again with back-off.
-    Failed,
+    Failed {
+        /// The generation that it failed for: a newer one is tried without the pause of the older.
+        generation: i64,
+    },
     /// It panicked, which is a bug, and is tried again like a failure.
     Panicked,
     /// It does not exist any more.
@@ -90,20 +93,33 @@ pub async fn reconcile(context: &Context, key: &ServiceKey, occasion: Occasion) 
             }
             Err(error) => {
                 tracing::warn!(service = %key, error = %super::error::words(&error), "a tracked source cannot be read");
-                return Outcome::Failed;
+                return Outcome::Failed { generation: known_generation(context, key) };
             }
         };
         let plan = plan(&observed, now);
         if plan.steps.is_empty() {
             return conclude(context, key, &observed, &plan, now).await;
         }
-        log(key, &observed, &plan);
-        if execute(context, key, &observed, &plan.steps).await != Executed::Outdated {
-            publish(context, key, &observed, &plan).await;
+        let (checkpoint, writes) = plan.durable_first();
+        if let Some(status) = checkpoint {
+            match write_status(context, key, &observed, status).await {
+                Ok(()) => {
+                    log(key, &observed, &plan);
+                    publish(context, key, &observed, &plan).await;
+                }
+                // The newer object is in the cache already: plan on it.
+                Err(WriteError::Conflict) => continue,
+                // Nothing may act on a decision that is not durable.
+                Err(WriteError::Refused(_, message)) => {
+                    tracing::warn!(service = %key, %message, "a decision cannot be written to the status; nothing is done about it yet");
+                    return Outcome::Failed { generation: observed.generation() };
+                }
+            }
         }
+        execute(context, key, &observed, writes).await;
     }
     tracing::warn!(service = %key, rounds = MOST_ROUNDS, "still not settled; going on after a pause");
-    Outcome::Failed
+    Outcome::Failed { generation: known_generation(context, key) }
 }
 
 /// Nothing is left to write but, perhaps, the status.
@@ -131,7 +147,7 @@ async fn conclude(context: &Context, key: &ServiceKey, observed: &Observed, plan
             Err(WriteError::Conflict) => return Outcome::Settled { wake: Some(Duration::ZERO) },
             Err(WriteError::Refused(_, message)) => {
                 tracing::warn!(service = %key, %message, "the status cannot be written");
-                return Outcome::Failed;
+                return Outcome::Failed { generation: observed.generation() };
             }
         }
     }
@@ -139,8 +155,13 @@ async fn conclude(context: &Context, key: &ServiceKey, observed: &Observed, plan
         let wait = |at: Timestamp| Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO);
         Outcome::Settled { wake: wake.map(wait) }
     } else {
-        Outcome::Failed
+        Outcome::Failed { generation: observed.generation() }
     }
+}
+
+fn known_generation(context: &Context, key: &ServiceKey) -> i64 {
+    let known = context.caches.services.get(&key.namespace, &key.name);
+    known.and_then(|service| service.metadata.generation).unwrap_or_default()
 }
 
 fn observed_phase(context: &Context, key: &ServiceKey) -> Option<Phase> {

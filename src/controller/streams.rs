@@ -93,10 +93,17 @@ pub struct Watching {
 
 /// What a kind's events do to its cache; each answers the services that are touched.
 struct Feed<K> {
-    list: Box<dyn Fn(&Caches, Option<&str>, Vec<K>) -> Vec<ServiceKey> + Send + Sync>,
-    put: Box<dyn Fn(&Caches, K) -> Vec<ServiceKey> + Send + Sync>,
-    remove: Box<dyn Fn(&Caches, &K) -> Vec<ServiceKey> + Send + Sync>,
+    list: TakeList<K>,
+    put: TakeObject<K>,
+    remove: TakeAway<K>,
 }
+
+/// Takes a complete list, of a namespace or of all.
+type TakeList<K> = Box<dyn Fn(&Caches, Option<&str>, Vec<K>) -> Vec<ServiceKey> + Send + Sync>;
+/// Takes a new or changed object.
+type TakeObject<K> = Box<dyn Fn(&Caches, K) -> Vec<ServiceKey> + Send + Sync>;
+/// Takes an object away.
+type TakeAway<K> = Box<dyn Fn(&Caches, &K) -> Vec<ServiceKey> + Send + Sync>;
 
 /// Tells when the first complete list of a stream is in its cache.
 pub type Warm = watch::Receiver<bool>;
@@ -138,7 +145,7 @@ impl Watching {
         // Cluster-scoped, so that a namespaced installation may not be allowed to read them: nothing waits for them, and
         // pods on lost nodes are then told by their own status.
         let every_node = vec![(None, Api::all(self.client.clone()))];
-        self.follow("nodes", every_node, watcher::Config::default(), nodes());
+        self.follow("nodes", every_node, &watcher::Config::default(), nodes());
         warm
     }
 
@@ -153,7 +160,7 @@ impl Watching {
                 .collect(),
         };
         let config = watcher::Config::default().labels(&labels::managed_selector());
-        self.follow(kind.plural(), apis, config, children(kind))
+        self.follow(kind.plural(), apis, &config, children(kind))
     }
 
     fn follow_all<K>(&self, name: &'static str, config: watcher::Config, feed: Feed<K>) -> Warm
@@ -167,14 +174,14 @@ impl Watching {
                 names.iter().map(|ns| (Some(ns.clone()), Api::namespaced(self.client.clone(), ns))).collect()
             }
         };
-        self.follow(name, apis, config, feed)
+        self.follow(name, apis, &config, feed)
     }
 
     fn follow<K>(
         &self,
         name: &'static str,
         apis: Vec<(Option<String>, Api<K>)>,
-        config: watcher::Config,
+        config: &watcher::Config,
         feed: Feed<K>,
     ) -> Warm
     where

@@ -101,6 +101,14 @@ mod tests {
     }
 
     #[test]
+    fn a_list_that_cannot_be_merged_is_replaced() {
+        let named = json!({"env": [{"name": "A", "value": "1"}]});
+        let nameless = json!({"env": [{"value": "2"}]});
+        assert_eq!(overlaid(nameless.clone(), &named), named);
+        assert_eq!(overlaid(named, &nameless), nameless);
+    }
+
+    #[test]
     fn nulls_and_empty_lists_take_nothing_away() {
         let base = json!({"spec": {"tolerations": [{"key": "a"}], "hostname": "h"}});
         assert_eq!(

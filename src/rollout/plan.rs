@@ -38,6 +38,16 @@ pub struct Plan {
     pub wake: Option<Timestamp>,
 }
 
+impl Plan {
+    /// The status that must be durable before anything else is written, and what is written after it.
+    pub fn durable_first(&self) -> (Option<&MicroserviceStatus>, &[Step]) {
+        match self.steps.split_first() {
+            Some((Step::Checkpoint(status), writes)) => (Some(status), writes),
+            Some(_) | None => (None, &self.steps),
+        }
+    }
+}
+
 /// A write.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum Step {

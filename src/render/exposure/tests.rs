@@ -390,7 +390,8 @@ fn addresses_of_the_service() {
         {"name": "b", "hosts": ["x.b.example"], "rules": [{"path": "/other", "service": "other"},
          {"path": "/own"}],
          "ingress": {"tls": [{"hosts": ["*.b.example"]}]}},
-        {"name": "c", "hosts": ["c.example"], "ingress": {"tls": [{"hosts": ["d.example"]}]}},
+        {"name": "c", "hosts": ["c.example", "x.c.example"],
+         "ingress": {"tls": [{"hosts": ["d.example", "*.b.example"]}]}},
         {"name": "d", "hosts": ["d.example"], "rules": [{"service": "other"}], "ingress": {}},
         {"name": "e", "hosts": ["e.example"], "gateway": {"parentRefs": [{"name": "edge",
          "sectionName": "https"}]}},
@@ -403,6 +404,7 @@ fn addresses_of_the_service() {
             "https://a.example",
             "https://x.b.example/own",
             "http://c.example",
+            "http://x.c.example",
             "https://e.example",
             "http://f.example"
         ]

@@ -1,0 +1,268 @@
+//! What must hold at every plan and every write, whatever happens.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use microservice_operator::api::{
+    Blame, MicroserviceStatus, RolloutState, RolloutStatus, StableHealth, StrategyType, annotations, labels,
+};
+use microservice_operator::health::{Counts, Scheduling, readiness};
+use microservice_operator::render::ChildKind;
+use microservice_operator::rollout::{EDGES, Edge, Observed, Plan, Step, Surge, wanted_replicas};
+use serde_json::Value;
+
+use super::api_server::{NAME, Stored};
+use super::operator::View;
+use super::world::World;
+
+/// What the laws remember of the past.
+#[derive(Clone, Debug, Default)]
+pub struct Laws {
+    /// Revisions that were rejected for good, and have not been asked for again.
+    rejected: BTreeSet<String>,
+    /// What was selected, at rest, although it had no ready pod and another one had.
+    pub slack: BTreeMap<&'static str, usize>,
+}
+
+fn broken(world: &World, law: &str, words: &str) -> ! {
+    panic!("{law}: {}\n{}", world.alias(words), world.story())
+}
+
+/// The revisions that have Deployments in a state.
+fn live(rollout: &RolloutStatus) -> Vec<&str> {
+    match rollout.state {
+        RolloutState::Steady => rollout.stable.iter().map(String::as_str).collect(),
+        RolloutState::Starting => rollout.candidate.iter().map(String::as_str).collect(),
+        RolloutState::Rolling | RolloutState::Promoting | RolloutState::Baking | RolloutState::Returning => {
+            rollout.stable.iter().chain(&rollout.candidate).map(String::as_str).collect()
+        }
+    }
+}
+
+/// At every plan.
+pub fn planned(world: &mut World, observed: &Observed, plan: &Plan) {
+    if plan.wake.is_some_and(|at| at <= world.now) {
+        broken(world, "a wake lies ahead", &format!("{:?}", plan.wake));
+    }
+    limits(world, &plan.status);
+    chain(world, observed, plan);
+    targets(world, observed, plan);
+    if matches!(plan.steps.first(), Some(Step::Checkpoint(_))) == plan.edges.is_empty() && !plan.steps.is_empty() {
+        let durable_clock = plan.edges.is_empty();
+        if !durable_clock {
+            broken(world, "a decision is durable before it acts", &format!("{:?}", plan.edges));
+        }
+    }
+}
+
+/// What the schema of the status allows, and what the design promises.
+fn limits(world: &World, status: &MicroserviceStatus) {
+    let size = serde_json::to_vec(status).unwrap().len();
+    let unique = |names: Vec<String>| names.iter().collect::<BTreeSet<_>>().len() == names.len();
+    let conditions: Vec<String> = status.conditions.iter().map(|c| c.type_.clone()).collect();
+    let seqs: Vec<String> = status.history.iter().map(|h| h.seq.to_string()).collect();
+    let revisions: Vec<String> = status.revisions.iter().map(|r| r.name.clone()).collect();
+    let verbs: Vec<String> = status.commands.iter().map(|c| c.verb.clone()).collect();
+    for (what, fine) in [
+        ("16 KiB", size <= 16 * 1024),
+        ("conditions are unique", unique(conditions) && status.conditions.len() <= 24),
+        ("history is unique", unique(seqs) && status.history.len() <= 10),
+        ("revisions are unique", unique(revisions) && status.revisions.len() <= 20),
+        ("commands are unique", unique(verbs) && status.commands.len() <= 16),
+        ("inventory", status.inventory.len() <= 100),
+        ("urls", status.urls.len() <= 16),
+        ("messages", status.conditions.iter().all(|c| c.message.len() <= 1024 && !c.reason.is_empty())),
+    ] {
+        if !fine {
+            broken(world, "the status can be written", &format!("{what}: {size} bytes"));
+        }
+    }
+}
+
+/// The decisions of a plan follow each other as the table says.
+fn chain(world: &World, observed: &Observed, plan: &Plan) {
+    if plan.edges.is_empty() {
+        return;
+    }
+    let state = |status: Option<&MicroserviceStatus>| status.and_then(|s| s.rollout.as_ref()).map(|r| r.state);
+    let mut states: BTreeSet<Option<RolloutState>> = [state(observed.service.status.as_ref())].into();
+    for edge in &plan.edges {
+        let row = EDGES.iter().find(|row| row.edge == *edge).unwrap();
+        let leaves = |state: &Option<RolloutState>| match state {
+            Some(state) => row.from.contains(state),
+            None => matches!(edge, Edge::Start | Edge::Repair),
+        };
+        states = if states.iter().any(leaves) { row.to.iter().copied().map(Some).collect() } else { BTreeSet::new() };
+    }
+    if !states.contains(&state(Some(&plan.status))) {
+        let from = state(observed.service.status.as_ref());
+        let to = state(Some(&plan.status));
+        broken(world, "the table has every decision", &format!("{from:?} {:?} {to:?}", plan.edges));
+    }
+}
+
+/// What is returned to was good when the change began, or a person named it.
+fn targets(world: &World, observed: &Observed, plan: &Plan) {
+    let before = observed.service.status.as_ref().and_then(|s| s.rollout.as_ref());
+    let (Some(before), Some(after)) = (before, plan.status.rollout.as_ref()) else { return };
+    if plan.edges.first() == Some(&Edge::Reject)
+        && (before.stable != after.stable || before.stable_health != Some(StableHealth::Healthy))
+    {
+        broken(world, "a verdict returns to what was good before", &format!("{before:?} {after:?}"));
+    }
+    if plan.edges.first() == Some(&Edge::Rollback) {
+        let asked = observed.annotation(annotations::ROLLBACK).unwrap_or_default();
+        let named = asked.split('/').nth(1);
+        if after.state == RolloutState::Returning && after.stable.as_deref() != named && after.stable != before.stable {
+            broken(world, "a person's word is followed", &format!("{asked} {after:?}"));
+        }
+    }
+    if after.seq < before.seq {
+        broken(world, "seq only grows", &format!("{} {}", before.seq, after.seq));
+    }
+}
+
+fn strategy_type(observed: &Observed) -> StrategyType {
+    observed.spec().operation.strategy().strategy_type()
+}
+
+fn selector(service: &Value) -> Option<Option<&str>> {
+    let selector = service.pointer("/spec/selector")?;
+    Some(selector.get(labels::REVISION).and_then(Value::as_str))
+}
+
+/// Who has no ready pod gets no traffic that another live revision could take.
+fn traffic(world: &World, observed: &Observed, rollout: &RolloutStatus, service: &Value) {
+    let Some(Some(only)) = selector(service) else { return };
+    let ready = |revision: &str| readiness(observed.pods_of(revision)).ready;
+    let other = live(rollout).into_iter().find(|other| {
+        *other != only && ready(other) > 0 && observed.deployment_of(other).is_some_and(|d| d.replicas > 0)
+    });
+    if let Some(other) = other
+        && ready(only) == 0
+        && strategy_type(observed) != StrategyType::Recreate
+    {
+        broken(world, "traffic goes to ready pods", &format!("only {only}, while {other} has ready pods"));
+    }
+}
+
+/// At every write, after it was done.
+pub fn written(world: &mut World, observed: &Observed, plan: &Plan, step: &Step, before: &View) {
+    if let Some((name, old, new)) = world.api.restarts.first().cloned() {
+        broken(world, "pods are never restarted", &format!("{name}\n{old}\n{new}"));
+    }
+    let Some(rollout) = plan.status.rollout.as_ref() else { return };
+    match step {
+        Step::Checkpoint(status) => remember(world, observed, before, status),
+        Step::Apply(apply) if apply.child.kind == ChildKind::Service => {
+            traffic(world, observed, rollout, &apply.child.object);
+        }
+        Step::Apply(apply) if apply.child.kind == ChildKind::Deployment => {
+            sizes(world, observed, rollout, before);
+            capacity(world, observed, rollout, before);
+        }
+        Step::Delete(delete) if delete.kind == ChildKind::Deployment => capacity(world, observed, rollout, before),
+        Step::Apply(_) | Step::Delete(_) => {}
+    }
+}
+
+/// Rejected stays rejected.
+fn remember(world: &mut World, observed: &Observed, before: &View, status: &MicroserviceStatus) {
+    let Some(rollout) = status.rollout.as_ref() else { return };
+    let known: BTreeSet<String> =
+        before.objects.keys().filter(|(kind, _)| *kind == ChildKind::ControllerRevision).map(|(_, n)| n.clone()).collect();
+    // What has no record any more is forgotten, as the history limit says.
+    world.laws.rejected.retain(|name| known.contains(name));
+    let Some(candidate) = &rollout.candidate else { return };
+    match rollout.state {
+        RolloutState::Returning => {
+            let blame = rollout.cause.as_ref().map(|cause| cause.blame);
+            if matches!(blame, Some(Blame::Candidate | Blame::Person)) {
+                world.laws.rejected.insert(candidate.clone());
+            }
+        }
+        RolloutState::Rolling => {
+            let asked = observed.annotation(annotations::RETRY).unwrap_or_default().to_owned();
+            if world.laws.rejected.remove(candidate) && !asked.starts_with(&format!("{candidate}/")) {
+                broken(world, "rejected stays rejected", candidate);
+            }
+        }
+        RolloutState::Starting | RolloutState::Steady | RolloutState::Promoting | RolloutState::Baking => {}
+    }
+    // A person may name it as the one to return to.
+    if let Some(stable) = &rollout.stable {
+        world.laws.rejected.remove(stable);
+    }
+}
+
+fn asked(objects: &BTreeMap<(ChildKind, String), Stored>, revision: &str) -> i32 {
+    let of = |stored: &&Stored| stored.label(labels::REVISION) == Some(revision);
+    let deployments = objects.iter().filter(|(key, _)| key.0 == ChildKind::Deployment).map(|(_, stored)| stored);
+    deployments.filter(of).map(Stored::replicas).sum()
+}
+
+/// Two revisions together are never asked for more pods than the surge allows.
+fn sizes(world: &World, observed: &Observed, rollout: &RolloutStatus, before: &View) {
+    // A change that flips traffic has both at full size, and says so by a weight of 0.
+    let lots = rollout.state == RolloutState::Rolling && rollout.weight > 0;
+    if !lots || strategy_type(observed) == StrategyType::Recreate {
+        return;
+    }
+    let wanted = wanted_replicas(observed.spec());
+    let most = wanted + Surge::of(&observed.spec().operation.strategy(), wanted).above;
+    let sum = |objects| live(rollout).into_iter().map(|revision| asked(objects, revision)).sum::<i32>();
+    let (was, is) = (sum(&before.objects), sum(&world.api.objects));
+    if is > most.max(was) {
+        broken(world, "no more pods than the surge allows", &format!("{was} -> {is}, at most {most}"));
+    }
+}
+
+/// No write of ours takes ready pods away that the service needs.
+fn capacity(world: &World, observed: &Observed, rollout: &RolloutStatus, before: &View) {
+    let service = before.objects.get(&(ChildKind::Service, NAME.to_owned()));
+    let only = match service.map(|service| selector(&service.object)) {
+        Some(Some(only)) => only,
+        Some(None) | None => return,
+    };
+    let homeless = rollout.state == RolloutState::Returning
+        && observed.pods_of(rollout.stable.as_deref().unwrap_or_default()).iter().any(|pod| {
+            matches!(pod.scheduling, Scheduling::Unschedulable { .. })
+        });
+    let cramped = observed.deployments.values().any(|d| d.failure.is_some());
+    if strategy_type(observed) == StrategyType::Recreate || homeless || cramped {
+        return;
+    }
+    let wanted = wanted_replicas(observed.spec());
+    let least = wanted - Surge::of(&observed.spec().operation.strategy(), wanted).below;
+    let carrying = |objects| -> i32 {
+        let revisions: BTreeSet<&str> = observed.deployments.values().map(|d| d.revision.as_str()).collect();
+        let selected = revisions.into_iter().filter(|revision| only.is_none_or(|only| only == *revision));
+        selected
+            .map(|revision| {
+                let Counts { ready, .. } = readiness(observed.pods_of(revision));
+                ready.min(asked(objects, revision))
+            })
+            .sum()
+    };
+    let (was, is) = (carrying(&before.objects), carrying(&world.api.objects));
+    if is < was.min(least) {
+        broken(world, "no ready pod is taken that is needed", &format!("{was} -> {is}, at least {least}"));
+    }
+}
+
+/// When nothing is left to write.
+pub fn at_rest(world: &mut World, observed: &Observed, plan: &Plan) {
+    let Some(rollout) = plan.status.rollout.as_ref() else { return };
+    let service = observed.children.get(&(ChildKind::Service, NAME.to_owned()));
+    if let Some(service) = service
+        && observed.failures.is_empty()
+    {
+        traffic(world, observed, rollout, &service.object);
+    }
+    if let (RolloutState::Rolling | RolloutState::Promoting | RolloutState::Baking | RolloutState::Returning, Some(stable)) =
+        (rollout.state, &rollout.stable)
+        && !observed.records.contains_key(stable)
+        && observed.failures.is_empty()
+    {
+        broken(world, "what lives has a record", stable);
+    }
+}

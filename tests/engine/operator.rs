@@ -1,0 +1,284 @@
+//! The operator's side of the model: what it remembers, what its caches show, and how it carries out a plan. The same
+//! rules as in the controller room: a conflict looks again, a refusal is remembered and does not stop the others, and
+//! what takes capacity away does not run ahead of a failure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+use microservice_operator::api::Microservice;
+use microservice_operator::render::ChildKind;
+use microservice_operator::rollout::{ChildKey, Endpoints, Failure, Observed, Plan, Step, Turn, Worth, plan};
+
+use super::api_server::{Stored, WriteError};
+use super::cluster::Pod;
+use super::laws;
+use super::world::World;
+
+/// What the caches show.
+#[derive(Clone, Debug, PartialEq)]
+pub struct View {
+    pub service: Microservice,
+    pub objects: BTreeMap<ChildKey, Stored>,
+    pub pods: Vec<Pod>,
+    pub endpoints: Endpoints,
+}
+
+/// A part of the caches that can fall behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    Service,
+    Objects,
+    Pods,
+    Endpoints,
+}
+
+/// What one process remembers.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    pub failures: BTreeMap<ChildKey, Failure>,
+    pub last_status_write: Option<Timestamp>,
+    pub wake: Option<Timestamp>,
+    /// When what was refused is tried again, and the pause after that.
+    pub retry: Option<Timestamp>,
+    pause: i64,
+    /// What was seen last: nothing is planned where nothing has changed and no time has come.
+    seen: Option<View>,
+    /// Caches that are behind.
+    pub frozen: Option<(View, BTreeSet<Part>)>,
+}
+
+/// What goes wrong, counted in writes of the whole life of the world.
+#[derive(Clone, Debug, Default)]
+pub struct Faults {
+    /// The process dies after this write.
+    pub crash_after: Option<usize>,
+    /// This write is done, but the answer does not arrive.
+    pub lost_reply: Option<usize>,
+}
+
+/// How the steps went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Executed {
+    Done,
+    Outdated,
+    Crashed,
+}
+
+/// How long news that are only counts may wait.
+const COUNTS_WAIT: SignedDuration = SignedDuration::from_secs(5);
+
+/// As many rounds as the controller takes in one look.
+const MOST_ROUNDS: usize = 12;
+
+impl World {
+    fn truth(&self) -> View {
+        View {
+            service: self.api.service.clone(),
+            objects: self.api.objects.clone(),
+            pods: self.cluster.pods.clone(),
+            endpoints: self.cluster.endpoints.clone(),
+        }
+    }
+
+    fn view(&self) -> View {
+        let mut view = self.truth();
+        if let Some((old, parts)) = &self.memory.frozen {
+            for part in parts {
+                match part {
+                    Part::Service => view.service = old.service.clone(),
+                    Part::Objects => view.objects = old.objects.clone(),
+                    Part::Pods => view.pods = old.pods.clone(),
+                    Part::Endpoints => view.endpoints = old.endpoints.clone(),
+                }
+            }
+        }
+        view
+    }
+
+    /// From now on these parts of the caches stay as they are.
+    pub fn freeze(&mut self, parts: &[Part]) {
+        self.memory.frozen = Some((self.truth(), parts.iter().copied().collect()));
+    }
+
+    /// The caches catch up.
+    pub fn thaw(&mut self) {
+        self.memory.frozen = None;
+        self.memory.seen = None;
+    }
+
+    /// What the engine is shown.
+    pub fn observed(&self) -> Observed {
+        let view = self.view();
+        let mut observed = Observed {
+            service: view.service,
+            endpoints: view.endpoints,
+            sources: self.sources.clone(),
+            failures: self.memory.failures.clone(),
+            last_status_write: self.memory.last_status_write,
+            served_kinds: ChildKind::ALL.into_iter().collect(),
+            ..Observed::default()
+        };
+        let uid = observed.uid().to_owned();
+        for (key, stored) in view.objects {
+            if key.0 == ChildKind::ControllerRevision {
+                match stored.record() {
+                    Some(record) => drop(observed.records.insert(key.1.clone(), record)),
+                    None => observed.unreadable.push(format!("{} cannot be read", key.1)),
+                }
+            }
+            if key.0 == ChildKind::Deployment {
+                let revision = stored.label("microservice.dev/revision").unwrap_or_default();
+                let failure = self.quota.get(revision).cloned();
+                observed.deployments.insert(key.1.clone(), stored.deployment(failure));
+            }
+            observed.children.insert(key, stored.live(&uid));
+        }
+        for pod in &view.pods {
+            observed.pods.entry(pod.revision.clone()).or_default().push(pod.snapshot());
+        }
+        observed
+    }
+
+    /// Plans and writes if something has changed, or a time has come.
+    pub fn work(&mut self) {
+        let retry = self.memory.retry.is_some_and(|at| at <= self.now);
+        let woken = self.memory.wake.is_some_and(|at| at <= self.now);
+        if self.memory.seen.as_ref() == Some(&self.view()) && !retry && !woken {
+            return;
+        }
+        if retry {
+            self.memory.failures.clear();
+            self.memory.retry = None;
+        }
+        self.reconcile();
+    }
+
+    /// One look: until nothing is left to do.
+    pub fn reconcile(&mut self) {
+        self.memory.wake = None;
+        for round in 0.. {
+            let observed = self.observed();
+            let plan = plan(&observed, self.now);
+            laws::planned(self, &observed, &plan);
+            if plan.steps.is_empty() {
+                return self.conclude(&observed, &plan);
+            }
+            assert!(round < MOST_ROUNDS, "no end of steps: {:#?}\n{}", plan.steps, self.story());
+            self.note(&observed, &plan);
+            match self.execute(&observed, &plan) {
+                Executed::Done | Executed::Outdated => {}
+                Executed::Crashed => return,
+            }
+        }
+    }
+
+    fn conclude(&mut self, observed: &Observed, plan: &Plan) {
+        laws::at_rest(self, observed, plan);
+        let mut wake = plan.wake;
+        let due = match (plan.worth, self.memory.last_status_write) {
+            (Worth::Nothing, _) => false,
+            (Worth::News, _) | (Worth::Counts, None) => true,
+            (Worth::Counts, Some(last)) => {
+                let at = last + COUNTS_WAIT;
+                if at > self.now {
+                    wake = Some(wake.map_or(at, |other| other.min(at)));
+                }
+                at <= self.now
+            }
+        };
+        let mut again = false;
+        if due {
+            match self.write(observed, plan, &Step::Checkpoint(Box::new(plan.status.clone()))) {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(_) => again = true,
+            }
+        }
+        self.memory.wake = if again { Some(self.now) } else { wake };
+        self.memory.seen = Some(self.view());
+        if self.memory.failures.is_empty() {
+            self.memory.pause = 0;
+        } else if self.memory.retry.is_none() {
+            self.memory.pause = (self.memory.pause * 2).clamp(1, 300);
+            self.memory.retry = Some(self.now + SignedDuration::from_secs(self.memory.pause));
+        }
+    }
+
+    fn execute(&mut self, observed: &Observed, plan: &Plan) -> Executed {
+        let mut refused = false;
+        for step in &plan.steps {
+            let takes_away = match step {
+                Step::Apply(apply) => apply.turn == Turn::Shrinking,
+                Step::Delete(_) => true,
+                Step::Checkpoint(_) => false,
+            };
+            if takes_away && refused {
+                continue;
+            }
+            match self.write(observed, plan, step) {
+                Ok(true) => {}
+                Ok(false) => return Executed::Crashed,
+                Err(WriteError::Conflict) => return Executed::Outdated,
+                Err(WriteError::Refused(class, message)) => {
+                    refused = true;
+                    if let Step::Apply(apply) = step {
+                        let key = (apply.child.kind, apply.child.name.clone());
+                        self.memory.failures.insert(key, Failure { digest: apply.digest.clone(), class, message });
+                    }
+                }
+            }
+        }
+        Executed::Done
+    }
+
+    /// Does one step. `Ok(false)`: the process died after it.
+    fn write(&mut self, observed: &Observed, plan: &Plan, step: &Step) -> Result<bool, WriteError> {
+        let before = self.truth();
+        let done = match step {
+            Step::Checkpoint(status) => self.api.write_status(&observed.service, status),
+            Step::Apply(apply) => self.api.apply(apply),
+            Step::Delete(delete) => {
+                self.api.delete(delete);
+                Ok(())
+            }
+        };
+        self.overlay(step);
+        done?;
+        self.writes += 1;
+        if let Step::Checkpoint(_) = step {
+            self.memory.last_status_write = Some(self.now);
+        }
+        self.record(step);
+        laws::written(self, observed, plan, step, &before);
+        if self.faults.crash_after == Some(self.writes) {
+            self.restart();
+            return Ok(false);
+        }
+        if self.faults.lost_reply == Some(self.writes) {
+            return Err(WriteError::Conflict);
+        }
+        Ok(true)
+    }
+
+    /// What a write returned, or what a look after its conflict found, lies over the caches.
+    fn overlay(&mut self, step: &Step) {
+        let Some((old, _)) = &mut self.memory.frozen else { return };
+        let key = match step {
+            Step::Checkpoint(_) => {
+                old.service = self.api.service.clone();
+                return;
+            }
+            Step::Apply(apply) => (apply.child.kind, apply.child.name.clone()),
+            Step::Delete(delete) => (delete.kind, delete.name.clone()),
+        };
+        match self.api.objects.get(&key) {
+            Some(stored) => drop(old.objects.insert(key, stored.clone())),
+            None => drop(old.objects.remove(&key)),
+        }
+    }
+
+    /// Another process takes over: nothing is remembered, and its caches are fresh.
+    pub fn restart(&mut self) {
+        self.memory = Memory::default();
+    }
+}
