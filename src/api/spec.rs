@@ -46,6 +46,10 @@ use super::{ExposureSpec, MicroserviceStatus, OperationSpec, RevisionSpec};
     .message("monitoring.port must be the name of one of ports"))]
 #[x_kube(validation = Rule::new("!has(self.config) || !has(self.config.files) || has(self.config.mountPath)")
     .message("config.files needs config.mountPath, the directory in the container that the files appear in"))]
+#[x_kube(validation = Rule::new("!has(self.ports) || self.ports.all(p, self.ports.exists_one(q, p.containerPort == q.containerPort && (has(p.protocol) ? p.protocol : 'TCP') == (has(q.protocol) ? q.protocol : 'TCP')))")
+    .message("no two of ports may have the same containerPort and protocol"))]
+#[x_kube(validation = Rule::new("!has(self.ports) || self.ports.all(p, (has(p.service) && p.service == 'Exclude') || self.ports.exists_one(q, !(has(q.service) && q.service == 'Exclude') && (has(p.servicePort) ? p.servicePort : p.containerPort) == (has(q.servicePort) ? q.servicePort : q.containerPort) && (has(p.protocol) ? p.protocol : 'TCP') == (has(q.protocol) ? q.protocol : 'TCP')))")
+    .message("no two of ports may have the same servicePort and protocol: set servicePort, or service: Exclude"))]
 pub struct MicroserviceSpec {
     /// What a revision is made of.
     #[serde(flatten)]

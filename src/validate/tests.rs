@@ -282,6 +282,28 @@ fn the_rules_of_the_crd() {
 }
 
 #[test]
+fn no_two_ports_are_one() {
+    let ports = |second: Value| json!({"ports": [{"name": "a", "containerPort": 1}, second]});
+    for (second, expected) in [
+        (
+            json!({"name": "b", "containerPort": 1, "servicePort": 2}),
+            vec!["spec: no two of ports may have the same containerPort and protocol"],
+        ),
+        (
+            json!({"name": "b", "containerPort": 2, "servicePort": 1}),
+            vec![
+                "spec: no two of ports may have the same servicePort and protocol: set servicePort, or \
+                 service: Exclude",
+            ],
+        ),
+        (json!({"name": "b", "containerPort": 1, "protocol": "UDP"}), vec![]),
+        (json!({"name": "b", "containerPort": 2, "servicePort": 1, "service": "Exclude"}), vec![]),
+    ] {
+        assert_eq!(said_of(ports(second.clone())), expected, "{second}");
+    }
+}
+
+#[test]
 fn names_are_labels_of_at_most_45_characters() {
     let expected = "metadata.name must be a DNS-1035 label of at most 45 characters (a-z, 0-9 and -, \
      starting with a letter), \

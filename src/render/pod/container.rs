@@ -36,6 +36,8 @@ pub(super) fn main(
         "livenessProbe": probes.and_then(|p| p.liveness.as_ref()).map(to_json),
         "readinessProbe": readiness,
         "volumeMounts": mounts(spec, storage),
+        // So that a verdict can quote the container's last words, also of those that leave no termination message.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
     })
 }
 
