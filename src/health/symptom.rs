@@ -114,6 +114,9 @@ pub(super) struct Measure<'a> {
     stable: Group<'a>,
     candidates: usize,
     crashes_since: Timestamp,
+    /// When the first of the candidate's pods lost its readiness.
+    lost_since: Option<Timestamp>,
+    now: Timestamp,
 }
 
 impl<'a> Measure<'a> {
@@ -124,7 +127,23 @@ impl<'a> Measure<'a> {
             stable,
             candidates: candidate.size(),
             crashes_since: candidate.began().map_or(news, |began| began.max(news)),
+            lost_since: candidate.pods().filter_map(|pod| lost_readiness(pod).map(|(since, _)| since)).min(),
+            now,
         }
+    }
+
+    /// Until when a pod that became ready after the candidate's pods had lost it counts as one that shares their
+    /// trouble: what hit both is over, and the candidate's probes have one more window to say so too.
+    fn recovering(&self, pod: &PodSnapshot) -> Option<Timestamp> {
+        let Readiness::Ready { since } = &pod.readiness else { return None };
+        let until = since.checked_add(pod.readiness_window).ok()?;
+        (self.lost_since.is_some_and(|lost| *since >= lost) && until > self.now).then_some(until)
+    }
+
+    /// When the last stable pod will have been ready for a whole window again; `None` where none is recovering.
+    pub(super) fn recovered_at(&self, symptom: Symptom) -> Option<Timestamp> {
+        let recovering = self.stable.pods().filter_map(|pod| self.recovering(pod));
+        recovering.max().filter(|_| symptom == Symptom::NotReady)
     }
 
     /// How many stable pods show the symptom, and how many there are.
@@ -132,7 +151,10 @@ impl<'a> Measure<'a> {
         let shown = self
             .stable
             .pods()
-            .filter(|pod| symptom.shown_by(pod, self.crashes_since))
+            .filter(|pod| {
+                symptom.shown_by(pod, self.crashes_since)
+                    || symptom == Symptom::NotReady && self.recovering(pod).is_some()
+            })
             .count();
         (shown, self.stable.size())
     }

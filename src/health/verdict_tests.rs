@@ -681,6 +681,19 @@ fn a_symptom_that_stable_shares_is_held() {
 }
 
 #[test]
+fn the_end_of_a_shared_trouble_gives_the_candidate_one_more_window() {
+    // Both lost it at NOW - 60; stable is back since NOW - 1, and its probes' window is 6 s.
+    let candidate = unready(2, &[NOW - 60; 2]);
+    let stable: Vec<_> = (0..2).map(|n| PodFixture::ready(&format!("s{n}")).ready_since(NOW - 1).snapshot()).collect();
+    let judge = |now| assess(&candidate, &stable, &limits(), Traffic::Carrying, at(now));
+    assert!(matches!(judge(NOW), Assessment::Hold { recheck: Some(at_), .. } if at_ == at(NOW + 5)));
+    assert!(matches!(judge(NOW + 5), Assessment::Fault(fault) if fault.reason == "ReadinessLost"));
+    // Stable pods that were ready all the while share nothing.
+    let untouched: Vec<_> = vec![PodFixture::ready("s0").ready_since(NOW - 61).snapshot()];
+    assert!(matches!(carrying(&candidate, &untouched), Assessment::Fault(_)));
+}
+
+#[test]
 fn another_symptom_of_stable_holds_nothing() {
     let stable = vec![PodFixture::starting("s0").crash_loop(3, failure(900)).snapshot()];
     assert!(

@@ -19,8 +19,6 @@ use super::world::World;
 pub struct Laws {
     /// Revisions that were rejected for good, and have not been asked for again.
     rejected: BTreeSet<String>,
-    /// What was selected, at rest, although it had no ready pod and another one had.
-    pub slack: BTreeMap<&'static str, usize>,
 }
 
 fn broken(world: &World, law: &str, words: &str) -> ! {
@@ -46,11 +44,8 @@ pub fn planned(world: &mut World, observed: &Observed, plan: &Plan) {
     limits(world, &plan.status);
     chain(world, observed, plan);
     targets(world, observed, plan);
-    if matches!(plan.steps.first(), Some(Step::Checkpoint(_))) == plan.edges.is_empty() && !plan.steps.is_empty() {
-        let durable_clock = plan.edges.is_empty();
-        if !durable_clock {
-            broken(world, "a decision is durable before it acts", &format!("{:?}", plan.edges));
-        }
+    if !plan.edges.is_empty() && !matches!(plan.steps.first(), Some(Step::Checkpoint(_))) {
+        broken(world, "a decision is durable before it acts", &format!("{:?}", plan.edges));
     }
 }
 

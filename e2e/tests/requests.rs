@@ -1,0 +1,117 @@
+//! What the operator asks of the API server. Prints the figures.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use e2e::audit::{AuditLog, OPERATOR, Request};
+use e2e::status::StatusExt;
+use e2e::wait::{eventually, throughout};
+use e2e::{Scenario, podinfo, scenario};
+use k8s_openapi::api::core::v1::Pod;
+use microservice_operator::api::Microservice;
+use serde_json::json;
+
+fn asked(s: &Scenario, log: &AuditLog) -> Vec<Request> {
+    log.requests(&s.namespace, OPERATOR).into_iter().filter(|request| request.verb != "watch").collect()
+}
+
+fn brief(requests: &[Request]) -> Vec<String> {
+    requests.iter().map(Request::brief).collect()
+}
+
+/// Waits until no request has come for as long as the operator lets counts wait, and the Microservices are healthy.
+async fn settled(s: &Scenario) {
+    eventually("the operator to be quiet", async || {
+        let log = AuditLog::from_now();
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        let requests = brief(&asked(s, &log));
+        if requests.is_empty() { Ok(()) } else { Err(format!("{requests:?}")) }
+    })
+    .await;
+    for service in s.list::<Microservice>().await {
+        assert!(service.is_healthy(), "{:?}", service.status);
+    }
+}
+
+#[test]
+fn making_a_service_costs_its_children_and_two_status_writes() {
+    scenario("cost-create").run(async |s| {
+        let log = AuditLog::from_now();
+        s.deploy(&podinfo("web", "1.0.0").spec(json!({"replicas": 2, "config": {"env": {"COLOR": "green"}}}))).await;
+        settled(s).await;
+        let requests = asked(s, &log);
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for request in &requests {
+            assert!(request.writes(), "a read: {}", request.brief());
+            assert!(request.accepted(), "refused: {}", request.brief());
+            let subresource = if request.subresource.is_empty() { "" } else { "/status" };
+            *counts.entry(format!("{}{subresource}", request.resource)).or_default() += 1;
+        }
+        println!("measured: creating a service: {counts:?}, {} requests in all, no read", requests.len());
+        let status = counts.remove("microservices/status").unwrap_or_default();
+        assert!((1..=2).contains(&status), "{status} status writes: {:?}", brief(&requests));
+        let children = ["configmaps", "controllerrevisions", "deployments", "poddisruptionbudgets", "services"];
+        let expected: BTreeMap<String, usize> = children.iter().map(|kind| ((*kind).to_owned(), 1)).collect();
+        assert_eq!(counts, expected, "{:?}", brief(&requests));
+    });
+}
+
+#[test]
+fn a_change_costs_little_more() {
+    scenario("cost-change").run(async |s| {
+        let manifest = podinfo("web", "1.0.0").spec(json!({"replicas": 3}));
+        s.deploy(&manifest).await;
+        settled(s).await;
+        let log = AuditLog::from_now();
+        s.deploy(&manifest.version("1.1.0")).await;
+        settled(s).await;
+        let requests = asked(s, &log);
+        let reads = requests.iter().filter(|request| !request.writes()).count();
+        let events = requests.iter().filter(|request| request.resource == "events").count();
+        let status = requests.iter().filter(|request| request.subresource == "status").count();
+        println!(
+            "measured: rolling out a change over 3 pods: {} requests: {reads} reads, {events} events, {status} status writes",
+            requests.len()
+        );
+        assert_eq!(reads, 0, "{:?}", brief(&requests));
+        assert!(status <= 10, "{status} status writes: {:?}", brief(&requests));
+    });
+}
+
+#[test]
+fn settled_services_cost_nothing_and_a_restart_writes_nothing() {
+    const SERVICES: usize = 5;
+    scenario("cost-settled").run(async |s| {
+        for i in 0..SERVICES {
+            s.apply(&podinfo(&format!("web-{i}"), "1.0.0").spec(json!({"replicas": 1 + i % 2}))).await;
+        }
+        for i in 0..SERVICES {
+            s.healthy(&format!("web-{i}")).await;
+        }
+        settled(s).await;
+        let uids: Vec<_> = s.list::<Pod>().await.into_iter().map(|pod| pod.metadata.uid).collect();
+        // The claim is a minute, so it is a minute.
+        let log = AuditLog::from_now();
+        throughout(Duration::from_secs(60), "silence", async || {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let requests = brief(&asked(s, &log));
+            if requests.is_empty() { Ok(()) } else { Err(format!("{requests:?}")) }
+        })
+        .await;
+        let watches = log.requests(&s.namespace, OPERATOR).len();
+        println!("measured: {SERVICES} settled services for 60 s: no request but {watches} watches renewed");
+        let log = AuditLog::from_now();
+        s.restart_operator().await;
+        settled(s).await;
+        let requests = asked(s, &log);
+        let writes: Vec<_> = requests.iter().filter(|request| request.writes()).map(Request::brief).collect();
+        let lists = requests.iter().filter(|request| request.verb == "list").count();
+        println!("measured: a restart over {SERVICES} settled services: {lists} lists, {} writes", writes.len());
+        assert_eq!(writes, [""; 0]);
+        assert_eq!(lists, requests.len(), "{:?}", brief(&requests));
+        let after: Vec<_> = s.list::<Pod>().await.into_iter().map(|pod| pod.metadata.uid).collect();
+        assert_eq!(after, uids);
+    });
+}

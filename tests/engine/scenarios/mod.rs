@@ -1,0 +1,11 @@
+//! Examples: what happens to a service, from the first revision to the way back.
+
+pub mod back;
+mod exposure;
+pub mod first;
+pub mod lost;
+pub mod people;
+mod refused;
+mod scale;
+mod status;
+pub mod update;
