@@ -94,10 +94,10 @@ release "$IMAGE_2"
 until_status '{.status.conditions[?(@.type=="RolledOut")].status}=True'
 printf '%spromoted after %s%s, 10 s of which it was only watched\n' "$green" "$(since "$began")" "$plain"
 
-say "A broken release: the same image with a flag that it does not know"
+say "A broken release: a port with one 9 too many"
 stable=$(k get microservice podinfo -o jsonpath='{.status.stableRevision}')
 began=$(now)
-release "$IMAGE_2" --no-such-flag
+release "$IMAGE_2" --port=99999
 until_status '{.status.conditions[?(@.type=="Stalled")].reason}=RolledBack'
 printf '%staken back after %s%s; %s serves on with %s pods. The reason:\n' "$red" "$(since "$began")" "$plain" "$stable" \
   "$(k get microservice podinfo -o jsonpath='{.status.ready}')"

@@ -2,7 +2,8 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Seek, SeekFrom};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -61,38 +62,67 @@ impl Request {
     }
 }
 
-/// The log from a moment on.
-#[derive(Clone, Debug)]
+/// What was asked about one namespace, from a moment on.
+#[derive(Debug)]
 pub struct AuditLog {
     path: PathBuf,
-    from: u64,
+    marker: String,
+    read: Mutex<Read>,
+}
+
+/// What has been read: the log grows by all tests, so each line is looked at once.
+#[derive(Debug)]
+struct Read {
+    offset: u64,
+    requests: Vec<Request>,
 }
 
 impl AuditLog {
     /// From now on.
-    pub fn from_now() -> Self {
-        let path = cluster_dir().join("log/audit.log");
-        let from = std::fs::metadata(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).len();
-        Self { path, from }
+    pub fn from_now(namespace: &str) -> Self {
+        Self::marked(format!("\"namespace\":\"{namespace}\""))
     }
 
-    /// The requests for objects in `namespace`, by those whose user agent starts with `agent`.
-    pub fn requests(&self, namespace: &str, agent: &str) -> Vec<Request> {
-        let mut file = File::open(&self.path).expect("the audit log can be opened");
-        file.seek(SeekFrom::Start(self.from)).expect("the audit log has not shrunk");
-        let marker = format!("\"namespace\":\"{namespace}\"");
-        BufReader::new(file)
-            .lines()
-            .map_while(Result::ok)
-            .filter(|line| line.contains(&marker))
-            .filter_map(|line| read(&line))
-            .filter(|request| request.agent.starts_with(agent))
-            .collect()
+    /// Instead of a namespace, all that a user asks for from now on, cluster-wide objects too.
+    pub fn of_user(name: &str) -> Self {
+        Self::marked(format!("\"username\":\"{name}\""))
+    }
+
+    fn marked(marker: String) -> Self {
+        let path = cluster_dir().join("log/audit.log");
+        let offset = std::fs::metadata(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).len();
+        Self { path, marker, read: Mutex::new(Read { offset, requests: Vec::new() }) }
+    }
+
+    /// The requests by those whose user agent starts with `agent`.
+    pub fn requests(&self, agent: &str) -> Vec<Request> {
+        let mut read = self.read.lock().unwrap();
+        read.go_on(&self.path, &self.marker);
+        read.requests.iter().filter(|request| request.agent.starts_with(agent)).cloned().collect()
     }
 }
 
-fn read(line: &str) -> Option<Request> {
-    // The last line may be half written.
+impl Read {
+    fn go_on(&mut self, path: &Path, marker: &str) {
+        let mut file = File::open(path).expect("the audit log can be opened");
+        file.seek(SeekFrom::Start(self.offset)).expect("the audit log has not shrunk");
+        let mut lines = BufReader::new(file);
+        let mut line = String::new();
+        while lines.read_line(&mut line).is_ok_and(|length| length > 0) {
+            // The last line may be half written.
+            if !line.ends_with('\n') {
+                return;
+            }
+            self.offset += line.len() as u64;
+            if line.contains(marker) {
+                self.requests.extend(request(&line));
+            }
+            line.clear();
+        }
+    }
+}
+
+fn request(line: &str) -> Option<Request> {
     let event: Value = serde_json::from_str(line).ok()?;
     let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
     let time = |pointer: &str| text(pointer).parse::<Timestamp>().ok();

@@ -26,6 +26,7 @@ pub mod operator;
 pub mod proxy;
 pub mod random;
 pub mod recorder;
+pub mod rights;
 pub mod scenario;
 pub mod status;
 pub mod wait;

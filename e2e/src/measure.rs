@@ -19,7 +19,7 @@ pub async fn assert_reaction(s: &Scenario, service: &str, stable: &str, evidence
     // The status was written before it was seen: the kubelet's last write up to then is the one that carried it.
     let told = s
         .audit
-        .requests(&s.namespace, KUBELET)
+        .requests(KUBELET)
         .into_iter()
         .filter(|r| r.resource == "pods" && r.subresource == "status" && r.name == pod && r.accepted())
         .filter(|r| r.received <= evidence.at)
@@ -30,13 +30,13 @@ pub async fn assert_reaction(s: &Scenario, service: &str, stable: &str, evidence
         r.writes() && r.accepted() && (object == ("services", service) || object == ("deployments", stable))
     };
     let helped = crate::eventually("a write that helps", async || {
-        let requests = s.audit.requests(&s.namespace, OPERATOR);
+        let requests = s.audit.requests(OPERATOR);
         requests.into_iter().find(|r| r.received >= told.received && helps(r)).ok_or_else(|| "none".to_owned())
     })
     .await;
     let checkpoint = s
         .audit
-        .requests(&s.namespace, OPERATOR)
+        .requests(OPERATOR)
         .into_iter()
         .find(|r| r.received >= told.received && r.subresource == "status" && r.accepted());
     let seconds = |r: &Request| r.answered.duration_since(told.received).as_secs_f64();

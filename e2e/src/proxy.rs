@@ -48,6 +48,11 @@ impl Seen {
     pub fn is_watch(&self) -> bool {
         self.uri.contains("watch=true") || self.uri.contains("watch=1")
     }
+
+    /// Whether it changes anything.
+    pub fn writes(&self) -> bool {
+        self.method != "GET"
+    }
 }
 
 type Chosen = Box<dyn Fn(&Seen) -> bool + Send + Sync>;

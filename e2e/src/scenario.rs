@@ -31,7 +31,7 @@ use crate::wait::{eventually, patience};
 
 /// Begins the description of a scenario. `name` is short, as in `crash-loop`.
 pub fn scenario(name: &'static str) -> Setup {
-    Setup { name, real: false, flags: Vec::new(), proxied: false, user: None, operator: true }
+    Setup { name, real: false, flags: Vec::new(), proxied: false, user: None, operator: true, neighbour: false }
 }
 
 /// What a scenario needs.
@@ -43,6 +43,7 @@ pub struct Setup {
     proxied: bool,
     user: Option<PathBuf>,
     operator: bool,
+    neighbour: bool,
 }
 
 impl Setup {
@@ -74,10 +75,24 @@ impl Setup {
         self
     }
 
+    /// The test begins before the operator is ready.
+    #[must_use]
+    pub fn not_awaited(mut self) -> Self {
+        self.awaited = false;
+        self
+    }
+
     /// No operator is started.
     #[must_use]
     pub fn without_operator(mut self) -> Self {
         self.operator = false;
+        self
+    }
+
+    /// The operator serves a second namespace too: that of [`Scenario::neighbour`].
+    #[must_use]
+    pub fn with_neighbour(mut self) -> Self {
+        self.neighbour = true;
         self
     }
 
@@ -107,40 +122,61 @@ impl Setup {
     async fn start(self) -> Scenario {
         let client = client(None).await;
         install_crd();
-        let namespace = format!("{}-{}", self.name, crate::random::suffix());
-        let object = json!({
-            "apiVersion": "v1", "kind": "Namespace",
-            "metadata": {"name": namespace, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}},
-        });
-        let namespaces: Api<Namespace> = Api::all(client.clone());
-        namespaces
-            .create(&PostParams::default(), &serde_json::from_value(object).unwrap())
-            .await
-            .expect("the namespace can be made");
-        // Without it no pod can be made; a user's namespace has it long since.
-        let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), &namespace);
-        await_condition(accounts, "default", |found: Option<&ServiceAccount>| found.is_some()).await.unwrap();
+        let namespace = make_namespace(&client, self.name).await;
+        let neighbour = if self.neighbour { Some(make_namespace(&client, self.name).await) } else { None };
         let proxy = if self.proxied {
             Some(Proxy::start(self::client(self.user.clone()).await, &cluster_dir()).await)
         } else {
             None
         };
         let options = OperatorOptions {
-            namespaces: vec![namespace.clone()],
+            namespaces: [&namespace].into_iter().chain(&neighbour).cloned().collect(),
             kubeconfig: proxy.as_ref().map(Proxy::kubeconfig).or(self.user),
             flags: self.flags,
             log: cluster_dir().join(format!("log/operator-{namespace}.log")),
         };
-        let audit = AuditLog::from_now();
+        let audit = AuditLog::from_now(&namespace);
+        let neighbour = neighbour.map(|namespace| {
+            Box::new(Scenario {
+                name: self.name,
+                audit: AuditLog::from_now(&namespace),
+                namespace,
+                client: client.clone(),
+                proxy: None,
+                options: options.clone(),
+                operator: Mutex::new(None),
+                neighbour: None,
+            })
+        });
         let operator = if self.operator {
-            let mut operator = Operator::start(options);
-            operator.ready().await;
+            let mut operator = Operator::start(options.clone());
+            if self.awaited {
+                operator.ready().await;
+            }
             Some(operator)
         } else {
             None
         };
-        Scenario { name: self.name, namespace, client, proxy, audit, operator: Mutex::new(operator) }
+        Scenario { name: self.name, namespace, client, proxy, audit, options, operator: Mutex::new(operator), neighbour }
     }
+}
+
+/// Makes a namespace of its own for a scenario. Answers its name.
+async fn make_namespace(client: &Client, name: &str) -> String {
+    let namespace = format!("{name}-{}", crate::random::suffix());
+    let object = json!({
+        "apiVersion": "v1", "kind": "Namespace",
+        "metadata": {"name": namespace, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}},
+    });
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    namespaces
+        .create(&PostParams::default(), &serde_json::from_value(object).unwrap())
+        .await
+        .expect("the namespace can be made");
+    // Without it no pod can be made; a user's namespace has it long since.
+    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), &namespace);
+    await_condition(accounts, "default", |found: Option<&ServiceAccount>| found.is_some()).await.unwrap();
+    namespace
 }
 
 /// A client for the cluster, under the name of the tests.
@@ -187,11 +223,24 @@ pub struct Scenario {
     pub proxy: Option<Proxy>,
     /// What was asked of the API server since the start.
     pub audit: AuditLog,
+    options: OperatorOptions,
     operator: Mutex<Option<Operator>>,
+    neighbour: Option<Box<Scenario>>,
 }
 
 impl Scenario {
+    /// The second namespace that the operator serves, where asked for. It has no operator of its own.
+    pub fn neighbour(&self) -> &Self {
+        self.neighbour.as_ref().expect("the scenario has a neighbour")
+    }
+
     // --- the operator
+
+    /// Starts an operator that is the user of this kubeconfig, without waiting for its caches.
+    pub async fn start_operator_as(&self, kubeconfig: PathBuf) {
+        let options = OperatorOptions { kubeconfig: Some(kubeconfig), ..self.options.clone() };
+        *self.operator.lock().await = Some(Operator::start(options));
+    }
 
     /// Kills the operator with SIGKILL.
     pub async fn kill_operator(&self) {
@@ -334,10 +383,9 @@ impl Scenario {
     /// Waits until `is` holds of a Microservice.
     pub async fn wait_for(&self, name: &str, what: &str, is: impl Fn(&Microservice) -> bool) -> Microservice {
         let api: Api<Microservice> = self.api();
-        let condition = |found: Option<&Microservice>| found.is_some_and(&is);
-        match tokio::time::timeout(patience(), await_condition(api.clone(), name, condition)).await {
-            Ok(found) => found.expect("it can be watched").expect("the condition held of an object"),
-            Err(_) => {
+        match watched(api.clone(), name, &is).await {
+            Some(found) => found,
+            None => {
                 let status = api.get_opt(name).await.ok().flatten().and_then(|found| found.status);
                 let status = serde_json::to_string_pretty(&status).unwrap_or_default();
                 panic!("waited {} s in vain for {name} {what}; its status: {status}", patience().as_secs())
@@ -377,10 +425,9 @@ impl Scenario {
         K::DynamicType: Default,
     {
         let api: Api<K> = self.api();
-        let condition = |found: Option<&K>| found.is_some_and(&is);
-        match tokio::time::timeout(patience(), await_condition(api.clone(), name, condition)).await {
-            Ok(found) => found.expect("it can be watched").expect("the condition held of an object"),
-            Err(_) => {
+        match watched(api.clone(), name, &is).await {
+            Some(found) => found,
+            None => {
                 let found = serde_json::to_string(&api.get_opt(name).await.ok().flatten()).unwrap_or_default();
                 panic!("waited {} s in vain for {name} {what}; it is: {found}", patience().as_secs())
             }
@@ -529,6 +576,9 @@ impl Scenario {
     // --- the end
 
     async fn dump(&self) {
+        if let Some(neighbour) = &self.neighbour {
+            Box::pin(neighbour.dump()).await;
+        }
         eprintln!("--- what {} left in {}", self.name, self.namespace);
         let api: Api<Microservice> = self.api();
         for found in api.list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default() {
@@ -551,7 +601,25 @@ impl Scenario {
             return;
         }
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
-        let _ = namespaces.delete(&self.namespace, &DeleteParams::background()).await;
+        for namespace in [Some(self), self.neighbour.as_deref()].into_iter().flatten().map(|s| &s.namespace) {
+            let _ = namespaces.delete(namespace, &DeleteParams::background()).await;
+        }
+    }
+}
+
+/// Watches an object until `is` holds of it; `None` when patience is at its end. The API server may go away meanwhile.
+async fn watched<K>(api: Api<K>, name: &str, is: &impl Fn(&K) -> bool) -> Option<K>
+where
+    K: kube::Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    let deadline = tokio::time::Instant::now() + patience();
+    loop {
+        let condition = |found: Option<&K>| found.is_some_and(is);
+        match tokio::time::timeout_at(deadline, await_condition(api.clone(), name, condition)).await {
+            Ok(Ok(found)) => return found,
+            Ok(Err(_)) => tokio::time::sleep(std::time::Duration::from_millis(100)).await,
+            Err(_) => return None,
+        }
     }
 }
 

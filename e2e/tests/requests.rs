@@ -9,25 +9,29 @@ use e2e::audit::{AuditLog, OPERATOR, Request};
 use e2e::status::StatusExt;
 use e2e::wait::{eventually, throughout};
 use e2e::{Scenario, podinfo, scenario};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use microservice_operator::api::Microservice;
 use serde_json::json;
 
-fn asked(s: &Scenario, log: &AuditLog) -> Vec<Request> {
-    log.requests(&s.namespace, OPERATOR).into_iter().filter(|request| request.verb != "watch").collect()
+fn asked(log: &AuditLog) -> Vec<Request> {
+    log.requests(OPERATOR).into_iter().filter(|request| request.verb != "watch").collect()
 }
 
 fn brief(requests: &[Request]) -> Vec<String> {
     requests.iter().map(Request::brief).collect()
 }
 
-/// Waits until no request has come for as long as the operator lets counts wait, and the Microservices are healthy.
+/// For so long the operator may let mere counts wait.
+const QUIET: Duration = Duration::from_secs(6);
+
+/// Waits until no request has come for a while, and sees that all Microservices are healthy.
 async fn settled(s: &Scenario) {
+    let began = Timestamp::now();
     eventually("the operator to be quiet", async || {
-        let log = AuditLog::from_now();
-        tokio::time::sleep(Duration::from_secs(6)).await;
-        let requests = brief(&asked(s, &log));
-        if requests.is_empty() { Ok(()) } else { Err(format!("{requests:?}")) }
+        let last = asked(&s.audit).last().map_or(began, |request| request.answered).max(began);
+        let quiet = Timestamp::now().duration_since(last);
+        if quiet.unsigned_abs() >= QUIET { Ok(()) } else { Err(format!("quiet for {quiet:#}")) }
     })
     .await;
     for service in s.list::<Microservice>().await {
@@ -38,10 +42,10 @@ async fn settled(s: &Scenario) {
 #[test]
 fn making_a_service_costs_its_children_and_two_status_writes() {
     scenario("cost-create").run(async |s| {
-        let log = AuditLog::from_now();
+        let log = AuditLog::from_now(&s.namespace);
         s.deploy(&podinfo("web", "1.0.0").spec(json!({"replicas": 2, "config": {"env": {"COLOR": "green"}}}))).await;
         settled(s).await;
-        let requests = asked(s, &log);
+        let requests = asked(&log);
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         for request in &requests {
             assert!(request.writes(), "a read: {}", request.brief());
@@ -64,10 +68,10 @@ fn a_change_costs_little_more() {
         let manifest = podinfo("web", "1.0.0").spec(json!({"replicas": 3}));
         s.deploy(&manifest).await;
         settled(s).await;
-        let log = AuditLog::from_now();
+        let log = AuditLog::from_now(&s.namespace);
         s.deploy(&manifest.version("1.1.0")).await;
         settled(s).await;
-        let requests = asked(s, &log);
+        let requests = asked(&log);
         let reads = requests.iter().filter(|request| !request.writes()).count();
         let events = requests.iter().filter(|request| request.resource == "events").count();
         let status = requests.iter().filter(|request| request.subresource == "status").count();
@@ -93,19 +97,18 @@ fn settled_services_cost_nothing_and_a_restart_writes_nothing() {
         settled(s).await;
         let uids: Vec<_> = s.list::<Pod>().await.into_iter().map(|pod| pod.metadata.uid).collect();
         // The claim is a minute, so it is a minute.
-        let log = AuditLog::from_now();
+        let log = AuditLog::from_now(&s.namespace);
         throughout(Duration::from_secs(60), "silence", async || {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            let requests = brief(&asked(s, &log));
+            let requests = brief(&asked(&log));
             if requests.is_empty() { Ok(()) } else { Err(format!("{requests:?}")) }
         })
         .await;
-        let watches = log.requests(&s.namespace, OPERATOR).len();
+        let watches = log.requests(OPERATOR).len();
         println!("measured: {SERVICES} settled services for 60 s: no request but {watches} watches renewed");
-        let log = AuditLog::from_now();
+        let log = AuditLog::from_now(&s.namespace);
         s.restart_operator().await;
         settled(s).await;
-        let requests = asked(s, &log);
+        let requests = asked(&log);
         let writes: Vec<_> = requests.iter().filter(|request| request.writes()).map(Request::brief).collect();
         let lists = requests.iter().filter(|request| request.verb == "list").count();
         println!("measured: a restart over {SERVICES} settled services: {lists} lists, {} writes", writes.len());

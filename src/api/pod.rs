@@ -148,7 +148,8 @@ pub struct Probes {
 /// Configuration written into the Microservice. A change of it is a new revision.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("(has(self.files) ? self.files.all(k, size(self.files[k]) <= 131072) : true) && (has(self.env) ? self.env.all(k, size(self.env[k]) <= 131072) : true)").message("a value of config may have at most 128 KiB: put larger ones into a ConfigMap and mount it with files"))]
+#[x_kube(validation = Rule::new("(has(self.files) ? self.files.map(k, size(self.files[k])).sum() : 0) + (has(self.env) ? self.env.map(k, size(self.env[k])).sum() : 0) <= 131072").message("config may hold at most 128 KiB in all: put more into a ConfigMap and mount it with files"))]
+#[x_kube(validation = Rule::new("(has(self.files) ? self.files.all(k, k.matches('^[-._a-zA-Z0-9]{1,253}$')) : true) && (has(self.env) ? self.env.all(k, k.matches('^[-._a-zA-Z0-9]{1,253}$')) : true)").message("keys of config.files and config.env consist of letters, digits, '-', '_' and '.'"))]
 pub struct Config {
     /// Files by name. Together with env at most 128 KiB.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -170,7 +171,6 @@ pub struct Config {
 #[x_kube(validation = Rule::new("[has(self.configMap), has(self.secret), has(self.emptyDir), has(self.persistentVolumeClaim), has(self.projected)].filter(x, x).size() == 1")
     .message("each of files needs exactly one of configMap, secret, emptyDir, persistentVolumeClaim or projected"))]
 #[x_kube(validation = Rule::new("!has(self.track) || has(self.configMap) || has(self.secret)").message("track is for configMap and secret only"))]
-#[x_kube(validation = Rule::new("!has(self.configMap) || has(self.configMap.name)").message("configMap.name is needed"))]
 #[x_kube(validation = Rule::new("!has(self.secret) || has(self.secret.secretName)").message("secret.secretName is needed"))]
 pub struct FileSource {
     /// The path in the main container.

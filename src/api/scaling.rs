@@ -41,6 +41,8 @@ pub struct Autoscaling {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!(has(self.maxUnavailable) && has(self.minAvailable))").message("disruptionBudget takes maxUnavailable or minAvailable, not both"))]
 #[x_kube(validation = Rule::new("!(has(self.mode) && self.mode == 'Disabled' && (has(self.maxUnavailable) || has(self.minAvailable)))").message("disruptionBudget.mode Disabled takes no maxUnavailable and no minAvailable"))]
+#[x_kube(validation = Rule::new("!has(self.maxUnavailable) || string(self.maxUnavailable).matches('^([0-9]+|(100|[0-9]{1,2})%)$')").message("disruptionBudget.maxUnavailable is a number of pods or a percentage from 0% to 100%"))]
+#[x_kube(validation = Rule::new("!has(self.minAvailable) || string(self.minAvailable).matches('^([0-9]+|(100|[0-9]{1,2})%)$')").message("disruptionBudget.minAvailable is a number of pods or a percentage from 0% to 100%"))]
 pub struct DisruptionBudget {
     /// Auto: a budget where two or more pods are wanted. Disabled: none. Default: Auto.
     #[serde(default, skip_serializing_if = "Option::is_none")]

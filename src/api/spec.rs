@@ -50,6 +50,12 @@ use super::{ExposureSpec, MicroserviceStatus, OperationSpec, RevisionSpec};
     .message("no two of ports may have the same containerPort and protocol"))]
 #[x_kube(validation = Rule::new("!has(self.ports) || self.ports.all(p, (has(p.service) && p.service == 'Exclude') || self.ports.exists_one(q, !(has(q.service) && q.service == 'Exclude') && (has(p.servicePort) ? p.servicePort : p.containerPort) == (has(q.servicePort) ? q.servicePort : q.containerPort) && (has(p.protocol) ? p.protocol : 'TCP') == (has(q.protocol) ? q.protocol : 'TCP')))")
     .message("no two of ports may have the same servicePort and protocol: set servicePort, or service: Exclude"))]
+#[x_kube(validation = Rule::new("!has(self.podLabels) || self.podLabels.all(k, !k.startsWith('microservice.dev/') && !(k in ['app.kubernetes.io/name', 'app.kubernetes.io/instance', 'app.kubernetes.io/managed-by']))")
+    .message("podLabels must not hold app.kubernetes.io/name, instance or managed-by, nor keys of microservice.dev/: the operator sets these"))]
+#[x_kube(validation = Rule::new("!has(self.podAnnotations) || self.podAnnotations.all(k, !k.startsWith('microservice.dev/'))")
+    .message("podAnnotations must not hold keys of microservice.dev/: the operator sets these"))]
+#[x_kube(validation = Rule::new("!has(self.commonLabels) || self.commonLabels.all(k, !k.startsWith('microservice.dev/') && !(k in ['app.kubernetes.io/name', 'app.kubernetes.io/instance', 'app.kubernetes.io/managed-by']))")
+    .message("commonLabels must not hold app.kubernetes.io/name, instance or managed-by, nor keys of microservice.dev/: the operator sets these"))]
 pub struct MicroserviceSpec {
     /// What a revision is made of.
     #[serde(flatten)]

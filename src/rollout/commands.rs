@@ -25,6 +25,17 @@ pub fn retry(observed: &Observed, revision: &str, trial: i32) -> bool {
     observed.annotation(annotations::RETRY) == Some(format!("{revision}/{trial}").as_str())
 }
 
+/// The trial that the present request to try `revision` again names. It was begun before, so the next one has a higher
+/// number; a number that no trial can have is no request.
+pub fn retried(observed: &Observed, revision: &str) -> i32 {
+    let named = observed.annotation(annotations::RETRY).and_then(|value| value.strip_prefix(revision)?.strip_prefix('/'));
+    let trial = named.and_then(|trial| trial.parse().ok()).unwrap_or(0);
+    if (0..MOST_TRIALS).contains(&trial) { trial } else { 0 }
+}
+
+/// No revision is tried so often.
+const MOST_TRIALS: i32 = 1_000_000;
+
 /// The revision that somebody asks to return to from `serving`, unless that was done already.
 pub fn rollback<'a>(observed: &'a Observed, serving: &str) -> Option<&'a str> {
     let value = observed.annotation(annotations::ROLLBACK)?;
@@ -35,5 +46,7 @@ pub fn rollback<'a>(observed: &'a Observed, serving: &str) -> Option<&'a str> {
     (!done && from == serving && to != serving && observed.records.contains_key(to)).then_some(to)
 }
 
+/// The verb of a retry in the status.
+pub const RETRY: &str = "retry";
 /// The verb of a rollback in the status.
 pub const ROLLBACK: &str = "rollback";

@@ -3,18 +3,19 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
 
 use super::commands;
 use super::edges::Edge;
-use super::observed::{FailureClass, Observed};
+use super::observed::{ChildKey, Failure, FailureClass, LiveChild, Observed};
 use super::plan::{EventDraft, EventKind};
 use super::replicas::{Pace, Size, Surge};
 use super::resolve::Resolution;
 use super::state::{Change, Situation, State};
-use crate::api::{Blame, CommandStatus, HistoryEntry, ReturnCause, StrategyType};
+use crate::api::{Blame, CommandStatus, ExposureSpec, HistoryEntry, Port, PortService, ReturnCause, StrategyType};
 use crate::health::{self, Assessment, Counts, Fault, Limits, Traffic};
 use crate::render::{ChildKind, Compatibility, compatibility};
-use crate::revision::Record;
+use crate::revision::{ContainerPort, Record};
 
 /// Seconds after which a revision without traffic loses its pods: what was under way is answered by then.
 pub const DRAIN_SECONDS: i64 = 10;
@@ -22,6 +23,8 @@ pub const DRAIN_SECONDS: i64 = 10;
 const RETRY_SECONDS: i64 = 15;
 /// The longest such pause.
 const RETRY_SECONDS_MAX: i64 = 600;
+/// Seconds for which a pod of the revision that is returned to may wait for a node before room is made.
+const HOMELESS_SECONDS: i64 = 10;
 
 /// What has been decided so far.
 #[derive(Clone, Debug)]
@@ -46,24 +49,40 @@ pub struct Draft<'a> {
     pub events: Vec<EventDraft>,
     /// Times at which something may be decided that no event will announce.
     pub wakes: Vec<Timestamp>,
+    /// Whether the status is to be durable before what follows although nothing was decided.
+    pub durable: Durable,
+}
+
+/// Whether the status has to be written before the children.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durable {
+    /// Only with a decision.
+    WithDecision,
+    /// In any case: it holds a time that what follows is measured by.
+    Always,
 }
 
 impl<'a> Draft<'a> {
     /// Before anything is decided.
     pub fn new(observed: &'a Observed, resolution: Resolution, now: Timestamp) -> Self {
-        let read = observed.service.status.as_ref().and_then(|s| s.rollout.as_ref()).map(Situation::read);
+        let written = observed.service.status.as_ref().and_then(|s| s.rollout.as_ref());
+        // An impossible state is made good like a lost one: by looking at what runs.
+        let situation = written.and_then(|rollout| Situation::read(rollout).ok()).unwrap_or_else(|| {
+            // The number of the rollout still only grows.
+            Situation { seq: written.map_or(0, |rollout| rollout.seq), ..Situation::fresh() }
+        });
         Self {
             observed,
             now,
             resolution,
-            // An impossible state is made good like a lost one: by looking at what runs.
-            situation: read.and_then(Result::ok).unwrap_or_else(Situation::fresh),
-            records: observed.records.clone(),
+            situation: situation.not_after(now),
+            records: observed.lasting_records().map(|record| (record.name.clone(), record.clone())).collect(),
             edges: Vec::new(),
             ended: Vec::new(),
             commands: Vec::new(),
             events: Vec::new(),
             wakes: Vec::new(),
+            durable: Durable::WithDecision,
         }
     }
 
@@ -104,21 +123,74 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// The pods that belong to none of the live revisions and have not begun to end.
+    /// The pods that belong to none of the live revisions and have not begun to end; where one pod has to be gone
+    /// before the next may start, those that are ending too.
     pub fn stray_pods(&self) -> i32 {
         let live = self.situation.state.live();
         let stray = self.observed.pods.iter().filter(|(revision, _)| !live.contains(&revision.as_str()));
-        stray.map(|(_, pods)| health::readiness(pods).live).sum()
+        stray
+            .map(|(_, pods)| {
+                let counts = health::readiness(pods);
+                match self.strategy_type() {
+                    StrategyType::RollingUpdate => counts.live,
+                    StrategyType::Recreate => counts.live + counts.terminating,
+                }
+            })
+            .sum()
+    }
+
+    /// The kind of rollout that the spec asks for.
+    pub fn strategy_type(&self) -> StrategyType {
+        self.observed.spec().operation.strategy().strategy_type()
+    }
+
+    /// The fields of scope A that are in force for a revision: the spec's while the spec asks for it, else those
+    /// that its record remembers.
+    pub fn exposure_of(&self, record: &Record) -> ExposureSpec {
+        if self.is_target(&record.name) && !self.suspended() {
+            return self.observed.spec().exposure.clone();
+        }
+        record.notes.exposure.clone().unwrap_or_else(|| self.found_exposure(record))
+    }
+
+    /// What can be found out where the note is lost: the ports that the containers listen on, as the Service that
+    /// lives leads to them.
+    fn found_exposure(&self, record: &Record) -> ExposureSpec {
+        let spec = &self.observed.spec().exposure;
+        let ports = record.data.input.ports.iter().map(|known| {
+            let port = Port {
+                name: known.name.clone(),
+                container_port: known.container_port,
+                protocol: Some(known.protocol),
+                ..Port::default()
+            };
+            let Some(service) = self.root_service() else {
+                return spec.ports.iter().find(|p| p.name == known.name).map_or(port.clone(), |p| Port {
+                    service_port: p.service_port,
+                    service: p.service,
+                    ..port
+                });
+            };
+            match service_port(&service.object, known) {
+                Some(number) => Port { service_port: Some(number), ..port },
+                None => Port { service: Some(PortService::Exclude), ..port },
+            }
+        });
+        ExposureSpec { ports: ports.collect(), ..spec.clone() }
+    }
+
+    /// Whether pods of two revisions can stand behind the Service together.
+    pub fn compatible(&self, one: &str, other: &str) -> Compatibility {
+        let exposure = |name: &str| self.records.get(name).map(|record| self.exposure_of(record));
+        match (exposure(one), exposure(other)) {
+            (Some(one), Some(other)) => compatibility(&one, &other),
+            (Some(_), None) | (None, _) => Compatibility::Together,
+        }
     }
 
     /// How pods of `change` are exchanged.
     pub fn pace(&self, stable: &str, candidate: &str) -> Pace {
-        let exposure = |name: &str| self.records.get(name).and_then(|r| r.notes.exposure.as_ref());
-        let compatible = match (exposure(stable), exposure(candidate)) {
-            (Some(old), Some(new)) => compatibility(old, new),
-            _ => Compatibility::Together,
-        };
-        match (self.observed.spec().operation.strategy().strategy_type(), compatible) {
+        match (self.strategy_type(), self.compatible(stable, candidate)) {
             (StrategyType::Recreate, _) => Pace::OneAtATime,
             // One Service port cannot lead to two different ports at once: traffic has to flip.
             (StrategyType::RollingUpdate, Compatibility::OneAtATime) => Pace::FullSize,
@@ -139,28 +211,68 @@ impl<'a> Draft<'a> {
             || self.observed.spec().exposure.ports.iter().any(crate::api::Port::in_service)
     }
 
+    fn root_service(&self) -> Option<&LiveChild> {
+        self.observed.children.get(&(ChildKind::Service, self.observed.name().to_owned()))
+    }
+
+    /// The one revision that the root Service selects. `None`: it selects all, or there is none.
+    fn selected(&self) -> Option<&str> {
+        let selector = self.root_service()?.object.pointer("/spec/selector")?;
+        selector.get(crate::api::labels::REVISION)?.as_str()
+    }
+
+    /// Whether the root Service selects `revision` and no other.
+    pub fn selects_only(&self, revision: &str) -> bool {
+        self.selected() == Some(revision)
+    }
+
+    /// Whether callers of the root Service can get to the pods of `revision`.
+    pub fn reaches(&self, revision: &str) -> bool {
+        if self.root_service().is_none() {
+            return !self.served();
+        }
+        self.selected().is_none_or(|only| only == revision)
+    }
+
     /// Whether all traffic of the root Service goes to `revision` and no other.
     pub fn in_force(&self, revision: &str) -> bool {
         if !self.served() || self.wanted() == 0 {
             return true;
         }
-        let key = (ChildKind::Service, self.observed.name().to_owned());
-        let selects = self.observed.children.get(&key).and_then(|service| {
-            let selector = service.object.pointer("/spec/selector")?;
-            selector.get(crate::api::labels::REVISION)?.as_str()
-        });
-        selects == Some(revision) && self.observed.endpoints.only(revision)
+        self.selected() == Some(revision)
+            && if self.has_port(revision) {
+                self.observed.endpoints.only(revision)
+            } else {
+                // The Service is there for the other one: nobody can reach this one by it.
+                self.observed.endpoints.none_but(revision)
+            }
+    }
+
+    /// Whether `revision` has a port that belongs into the Service.
+    fn has_port(&self, revision: &str) -> bool {
+        self.records.get(revision).is_none_or(|record| self.exposure_of(record).ports.iter().any(Port::in_service))
     }
 
     /// What the pods say about a candidate.
     pub fn assess(&self, candidate: &str, stable: Option<&str>, traffic: Traffic) -> Assessment {
+        let limits = Limits::from(&self.observed.spec().operation.strategy());
+        self.assess_within(candidate, stable, &limits, traffic)
+    }
+
+    /// What the pods say about the revision that is returned to. There is no time to wait for a node: the one that is
+    /// left can make room.
+    pub fn assess_home(&self, home: &str) -> Assessment {
+        let limits = Limits::from(&self.observed.spec().operation.strategy());
+        let unschedulable_seconds = limits.unschedulable_seconds.min(HOMELESS_SECONDS);
+        self.assess_within(home, None, &Limits { unschedulable_seconds, ..limits }, Traffic::None)
+    }
+
+    fn assess_within(&self, candidate: &str, stable: Option<&str>, limits: &Limits, traffic: Traffic) -> Assessment {
         if let Some(fault) = self.refused(candidate) {
             return Assessment::Fault(fault);
         }
-        let strategy = self.observed.spec().operation.strategy();
         let stable = stable.map(|name| self.observed.pods_of(name)).unwrap_or_default();
-        let pods = self.observed.pods_of(candidate);
-        let found = health::assess(pods, stable, &Limits::from(&strategy), traffic, self.now);
+        let found = health::assess(self.observed.pods_of(candidate), stable, limits, traffic, self.now);
         match (&found, self.observed.deployment_of(candidate).and_then(|d| d.failure.as_ref())) {
             (Assessment::Fine | Assessment::Watching { .. }, Some(message)) => Assessment::Fault(Fault {
                 blame: Blame::Environment,
@@ -173,21 +285,25 @@ impl<'a> Draft<'a> {
 
     /// The fault of a revision whose objects the API server refuses.
     fn refused(&self, revision: &str) -> Option<Fault> {
-        let deployment = self.records.get(revision)?.data.deployment.clone();
-        let keys = [
-            (ChildKind::ControllerRevision, revision.to_owned()),
-            (ChildKind::ConfigMap, revision.to_owned()),
-            (ChildKind::Deployment, deployment),
-        ];
-        let (key, failure) = keys.iter().find_map(|key| Some((key, self.observed.failures.get(key)?)))?;
-        let (blame, reason) = match failure.class {
-            FailureClass::Invalid => (Blame::Candidate, "InvalidPodTemplate"),
-            FailureClass::Forbidden => (Blame::Environment, "Forbidden"),
-            FailureClass::Foreign => (Blame::Environment, "NameTaken"),
-            FailureClass::Transient => return None,
+        if self.tried_now() {
+            return None;
+        }
+        let deployment = (ChildKind::Deployment, self.records.get(revision)?.data.deployment.clone());
+        if self.observed.children.get(&deployment).is_some_and(LiveChild::is_taken) {
+            let message = format!("Deployment {} exists and is not ours", deployment.1);
+            return Some(Fault { blame: Blame::Environment, reason: "NameTaken".to_owned(), message });
+        }
+        let is_part = |key: &ChildKey| key == &deployment || is_part_of(key, revision);
+        let outdated = |key: &ChildKey, failure: &Failure| {
+            self.observed.children.get(key).is_some_and(|live| live.applied.as_ref() == Some(&failure.digest))
         };
-        let message = format!("{} {}: {}", key.0.kind(), key.1, failure.message);
-        Some(Fault { blame, reason: reason.to_owned(), message })
+        let refused = self.observed.failures.iter().filter(|(key, failure)| is_part(key) && !outdated(key, failure));
+        refused.filter_map(|(key, failure)| refusal(key, failure)).next()
+    }
+
+    /// Whether a revision is about to be tried: what was refused before is no word about this trial.
+    pub fn tried_now(&self) -> bool {
+        self.edges.iter().any(|edge| matches!(edge, Edge::Start | Edge::StartOver | Edge::Roll | Edge::FixForward))
     }
 
     /// What the pods say about the candidate of `change`.
@@ -254,6 +370,48 @@ impl<'a> Draft<'a> {
             ended_at: time(Some(self.now)),
         });
     }
+}
+
+/// What a refused object says about its revision.
+fn refusal((kind, name): &ChildKey, failure: &Failure) -> Option<Fault> {
+    let (blame, reason) = match failure.class {
+        FailureClass::Invalid => (Blame::Candidate, "InvalidPodTemplate"),
+        FailureClass::Forbidden => (Blame::Environment, "Forbidden"),
+        FailureClass::Foreign => (Blame::Environment, "NameTaken"),
+        FailureClass::Transient => return None,
+    };
+    let message = format!("{} {name}: {}", kind.kind(), failure.message);
+    Some(Fault { blame, reason: reason.to_owned(), message })
+}
+
+/// Whether an object belongs to one revision alone: it is called like it, or like it with a suffix.
+fn is_part_of((kind, name): &ChildKey, revision: &str) -> bool {
+    match kind {
+        ChildKind::ControllerRevision | ChildKind::ConfigMap | ChildKind::Secret | ChildKind::Deployment => {
+            name.strip_prefix(revision).is_some_and(|suffix| suffix.is_empty() || suffix.starts_with('-'))
+        }
+        ChildKind::ServiceAccount
+        | ChildKind::NetworkPolicy
+        | ChildKind::Service
+        | ChildKind::PodDisruptionBudget
+        | ChildKind::HorizontalPodAutoscaler
+        | ChildKind::Ingress
+        | ChildKind::HttpRoute
+        | ChildKind::GrpcRoute
+        | ChildKind::ServiceMonitor
+        | ChildKind::PodMonitor => false,
+    }
+}
+
+/// The number of the Service's port that leads to a port of the containers.
+fn service_port(service: &Value, known: &ContainerPort) -> Option<i32> {
+    let ports = service.pointer("/spec/ports")?.as_array()?;
+    let leads = |port: &&Value| match port.get("targetPort") {
+        Some(Value::Number(number)) => number.as_i64() == Some(i64::from(known.container_port)),
+        Some(Value::String(name)) => *name == known.name,
+        Some(_) | None => false,
+    };
+    ports.iter().find(leads)?.get("port")?.as_i64()?.try_into().ok()
 }
 
 /// `seconds` after a time; the time itself where that cannot be said.

@@ -79,9 +79,23 @@ impl Observed {
     pub fn pods_of(&self, revision: &str) -> &[PodSnapshot] {
         self.pods.get(revision).map(Vec::as_slice).unwrap_or_default()
     }
+    /// Whether an object is ours to build on: not somebody else's (an earlier Microservice of the same name is
+    /// somebody else), and not on its way out.
+    pub fn stays(&self, kind: ChildKind, name: &str) -> bool {
+        let live = self.children.get(&(kind, name.to_owned()));
+        live.is_none_or(|live| live.ownership != Ownership::Foreign && live.deleting == Deleting::No)
+    }
+    /// The records that are there to stay.
+    pub fn lasting_records(&self) -> impl Iterator<Item = &Record> {
+        self.records.values().filter(|record| self.stays(ChildKind::ControllerRevision, &record.name))
+    }
+    /// The Deployments that are there to stay, by name.
+    pub fn lasting_deployments(&self) -> impl Iterator<Item = (&String, &DeploymentView)> {
+        self.deployments.iter().filter(|(name, _)| self.stays(ChildKind::Deployment, name))
+    }
     /// The Deployment of one revision.
     pub fn deployment_of(&self, revision: &str) -> Option<&DeploymentView> {
-        self.deployments.values().find(|d| d.revision == revision)
+        self.lasting_deployments().find(|(_, d)| d.revision == revision).map(|(_, deployment)| deployment)
     }
     /// How many pods the service needs to carry all of its traffic.
     pub fn wanted_replicas(&self) -> i32 {
@@ -135,9 +149,12 @@ pub struct Endpoints {
 impl Endpoints {
     /// Whether the Service leads to `revision` and to nothing else.
     pub fn only(&self, revision: &str) -> bool {
-        self.unknown == 0
-            && self.ready.get(revision).is_some_and(|n| *n > 0)
-            && self.ready.iter().all(|(name, n)| name == revision || *n == 0)
+        self.ready.get(revision).is_some_and(|n| *n > 0) && self.none_but(revision)
+    }
+
+    /// Whether the Service leads to nothing else than `revision`.
+    pub fn none_but(&self, revision: &str) -> bool {
+        self.unknown == 0 && self.ready.iter().all(|(name, n)| name == revision || *n == 0)
     }
 }
 
@@ -167,6 +184,13 @@ pub struct LiveChild {
     pub deleting: Deleting,
     /// Who changed it last, other than we.
     pub last_foreign_manager: Option<String>,
+}
+
+impl LiveChild {
+    /// Whether it stands under a name that we want, is somebody else's, and stays.
+    pub fn is_taken(&self) -> bool {
+        self.ownership == Ownership::Foreign && self.deleting == Deleting::No
+    }
 }
 
 /// Whether an object is being deleted.

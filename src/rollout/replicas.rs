@@ -80,6 +80,11 @@ impl Size {
     fn present(self) -> i32 {
         self.asked.max(self.counts.live)
     }
+    /// The same where no caller can get to its pods: none of them counts as ready.
+    #[must_use]
+    pub fn unreached(self) -> Self {
+        Self { counts: Counts { ready: 0, ..self.counts }, ..self }
+    }
     /// Ready pods that are to stay.
     fn ready(self) -> i32 {
         self.counts.ready.min(self.asked)
@@ -99,19 +104,37 @@ pub struct SizeTargets {
 pub fn exchange(pace: Pace, wanted: i32, leaving: Size, coming: Size) -> SizeTargets {
     match pace {
         Pace::Lots(surge) => {
-            let room = (wanted + surge.above - leaving.present() - coming.present()).max(0);
-            SizeTargets {
-                // The two together never ask for less than is wanted, also after somebody else scaled one of them.
-                leaving: (wanted - surge.below - coming.ready()).clamp(0, leaving.asked.max(wanted - coming.asked)),
-                coming: (coming.asked + room).min(wanted),
-            }
+            // The two together never ask for less than is wanted, also after somebody else scaled one of them.
+            let kept = (wanted - surge.below - coming.ready()).clamp(0, leaving.asked.max(wanted - coming.asked));
+            // What leaves may have to grow first, where more pods are wanted than before.
+            let taken = leaving.present().max(kept).saturating_add(coming.present());
+            let room = wanted.saturating_add(surge.above).saturating_sub(taken).max(0);
+            SizeTargets { leaving: kept, coming: coming.asked.saturating_add(room).min(wanted) }
         }
-        Pace::FullSize => SizeTargets { leaving: leaving.asked, coming: wanted },
+        // The one carries all traffic until the other can.
+        Pace::FullSize => SizeTargets { leaving: wanted, coming: wanted },
         Pace::OneAtATime => {
             let gone = leaving.asked == 0 && leaving.counts.live == 0 && leaving.counts.terminating == 0;
             SizeTargets { leaving: 0, coming: if gone { wanted } else { coming.asked.min(wanted) } }
         }
     }
+}
+
+/// The sizes of two revisions while nothing goes on: as they are, but for scaling.
+pub fn stand_still(pace: Pace, wanted: i32, leaving: Size, coming: Size) -> SizeTargets {
+    let Surge { above, below } = match pace {
+        Pace::FullSize => return SizeTargets { leaving: wanted, coming: coming.asked.min(wanted) },
+        Pace::OneAtATime if coming.asked == 0 => return SizeTargets { leaving: wanted, coming: 0 },
+        Pace::OneAtATime if leaving.asked == 0 => return SizeTargets { leaving: 0, coming: wanted },
+        Pace::OneAtATime => Surge { above: 0, below: 0 },
+        Pace::Lots(surge) => surge,
+    };
+    let most = wanted.saturating_add(above);
+    let share = coming.asked.min(wanted);
+    let needed = (wanted - below - coming.ready().min(share)).max(0);
+    let highest = (most - share).max(needed);
+    let kept = leaving.asked.clamp((wanted - share).min(highest), highest);
+    SizeTargets { leaving: kept, coming: share.min((most - kept).max(0)) }
 }
 
 /// What stands in the way of the pods of the revision that is returned to.

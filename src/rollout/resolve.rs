@@ -7,7 +7,7 @@ use super::observed::{DeploymentView, Observed, Source};
 use crate::api::MicroserviceSpec;
 use crate::render::{Identity, new_record};
 use crate::revision::{
-    Presence, Record, RecordNotes, RecordedSnapshot, RevisionDigest, RevisionInput, SnapshotSource, sources,
+    ContainerPort, Presence, Record, RecordNotes, RecordedSnapshot, RevisionDigest, RevisionInput, SnapshotSource, sources,
 };
 
 /// What the spec asks for.
@@ -38,7 +38,7 @@ pub fn resolve(observed: &Observed) -> Resolution {
     let tracked: Vec<(String, String)> = snapshots.iter().map(tracked).collect();
     let base = RevisionDigest::of(&input, &tracked, 0).hex();
     // Restarts of one spec share its base; the latest of them is what the spec asks for.
-    let latest = observed.records.values().filter(|r| r.data.base == base).max_by_key(|r| r.data.epoch);
+    let latest = observed.lasting_records().filter(|r| r.data.base == base).max_by_key(|r| r.data.epoch);
     let epoch = match latest {
         None => 0,
         Some(record) => match again(observed, &record.name) {
@@ -46,7 +46,7 @@ pub fn resolve(observed: &Observed) -> Resolution {
             Some(Again::Restart) => {
                 return Resolution::Revision(Box::new(restarted(observed, record, &input, &tracked)));
             }
-            Some(Again::Refresh) => record.data.epoch + 1,
+            Some(Again::Refresh) => record.data.epoch.saturating_add(1),
         },
     };
     Resolution::Revision(Box::new(fresh(observed, input, snapshots, epoch)))
@@ -57,7 +57,7 @@ fn identity(observed: &Observed) -> Identity<'_> {
 }
 
 fn next_number(observed: &Observed) -> i64 {
-    observed.records.values().map(|r| r.number).max().unwrap_or(0) + 1
+    observed.records.values().map(|r| r.number).max().unwrap_or(0).saturating_add(1)
 }
 
 fn fresh(observed: &Observed, input: RevisionInput, snapshots: Vec<RecordedSnapshot>, epoch: i64) -> Record {
@@ -88,7 +88,7 @@ fn take_over(record: &mut Record, observed: &Observed, deployment: &DeploymentVi
 
 /// The same template once more, under another name.
 fn restarted(observed: &Observed, of: &Record, input: &RevisionInput, tracked: &[(String, String)]) -> Record {
-    let epoch = of.data.epoch + 1;
+    let epoch = of.data.epoch.saturating_add(1);
     let digest = RevisionDigest::of(input, tracked, epoch);
     let name = digest.revision_name(observed.name(), 0);
     let mut record = Record {
@@ -172,8 +172,17 @@ pub fn record_of_deployment(observed: &Observed, name: &str, deployment: &Deploy
     name.clone_into(&mut record.data.deployment);
     record.data.template = deployment.template.clone();
     record.data.selector = deployment.selector.clone();
+    record.data.input.ports = ports_of(&deployment.template);
     let image = deployment.template.pointer("/spec/containers/0/image").and_then(serde_json::Value::as_str);
     image.unwrap_or_default().clone_into(&mut record.data.input.spec.image);
-    record.notes = RecordNotes { exposure: Some(observed.spec().exposure.clone()), ..RecordNotes::default() };
+    // How it was reached is not what the spec says by now: see Draft::exposure_of.
+    record.notes = RecordNotes::default();
     record
+}
+
+/// The ports that the containers of a pod template listen on.
+fn ports_of(template: &serde_json::Value) -> Vec<ContainerPort> {
+    let containers = template.pointer("/spec/containers").and_then(serde_json::Value::as_array);
+    let ports = containers.into_iter().flatten().filter_map(|container| container.get("ports")?.as_array()).flatten();
+    ports.filter_map(|port| serde_json::from_value(port.clone()).ok()).collect()
 }

@@ -132,10 +132,12 @@ impl Situation {
             let at = time(&status.progress_at).or(since).ok_or(ImpossibleState)?;
             Ok(Progress { at, ready_high: status.ready_high })
         };
+        // A revision that takes its own place would never have taken it.
+        let another = || candidate().and_then(|name| if status.stable.as_ref() == Some(&name) { Err(ImpossibleState) } else { Ok(name) });
         let change = || {
             Ok(Change {
                 stable: stable()?,
-                candidate: candidate()?,
+                candidate: another()?,
                 stable_health: status.stable_health.ok_or(ImpossibleState)?,
                 progress: progress()?,
             })
@@ -155,7 +157,7 @@ impl Situation {
             RolloutState::Baking => State::Baking(change()?),
             RolloutState::Returning => State::Returning(Return {
                 stable: stable()?,
-                candidate: candidate()?,
+                candidate: another()?,
                 cause: status.cause.clone().ok_or(ImpossibleState)?,
                 progress: progress()?,
             }),
@@ -168,6 +170,18 @@ impl Situation {
             since,
             state,
         })
+    }
+
+    /// The same, with no time after `now`: the clock of another process may be ahead, and a time by hand may be any.
+    #[must_use]
+    pub fn not_after(mut self, now: Timestamp) -> Self {
+        let past = |time: Timestamp| time.min(now);
+        self.started_at = self.started_at.map(past);
+        self.since = self.since.map(past);
+        if let Some(progress) = self.state.progress_mut() {
+            progress.at = past(progress.at);
+        }
+        self
     }
 
     /// The situation in the form of the status; what only reports (weights, waiting) is added by the caller.
@@ -280,13 +294,13 @@ impl State {
         }
     }
 
-    /// Notes what the pods of the revision that gains pods show.
-    pub fn note_progress(&mut self, ready: i32, now: Timestamp) {
+    /// How far the revision that gains pods has come, to be changed.
+    pub fn progress_mut(&mut self) -> Option<&mut Progress> {
         match self {
-            Self::Fresh | Self::Steady { .. } => {}
-            Self::Starting { progress, .. } => *progress = progress.with(ready, now),
-            Self::Rolling(c) | Self::Promoting(c) | Self::Baking(c) => c.progress = c.progress.with(ready, now),
-            Self::Returning(r) => r.progress = r.progress.with(ready, now),
+            Self::Fresh | Self::Steady { .. } => None,
+            Self::Starting { progress, .. } => Some(progress),
+            Self::Rolling(c) | Self::Promoting(c) | Self::Baking(c) => Some(&mut c.progress),
+            Self::Returning(r) => Some(&mut r.progress),
         }
     }
 }

@@ -3,23 +3,29 @@
 //! Precedence where several apply: a person's word, a newer spec, a verdict, a hold, the deadline, going on.
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::commands;
-use super::draft::{DRAIN_SECONDS, Draft, later};
+use super::draft::{DRAIN_SECONDS, Draft, Durable, later};
 use super::edges::Edge;
 use super::plan::EventKind;
 use super::replicas::Pace;
 use super::resolve::record_of_deployment;
-use super::state::{Change, Held, Progress, Return, Situation, State};
-use crate::api::{Blame, CommandStatus, ReturnCause, StableHealth};
-use crate::health::{Assessment, Fault, Traffic};
+use super::state::{Change, Held, Progress, Return, State};
+use super::status::shortened;
+use crate::api::conditions::ConditionType;
+use crate::api::{Blame, CommandStatus, MicroserviceStatus, Phase, ReturnCause, StableHealth};
+use crate::health::{Assessment, Fault};
 use crate::revision::{Record, VerdictNote};
 
+/// The reason of condition Reconciling while stable shows the same as the candidate.
+pub const HELD: &str = "Hold";
 /// The most edges in one plan: more would be a loop.
 const MOST_EDGES: usize = 8;
 
 /// Takes all edges that are due.
 pub fn advance(draft: &mut Draft<'_>) {
+    keep_time(draft);
     for _ in 0..MOST_EDGES {
         let before = draft.edges.len();
         note_progress(draft);
@@ -30,16 +36,12 @@ pub fn advance(draft: &mut Draft<'_>) {
     }
 }
 
-fn note_progress(draft: &mut Draft<'_>) {
-    let Some(ready) = draft.situation.state.coming().map(|name| draft.counts(name).ready) else { return };
-    let now = draft.now;
-    draft.situation.state.note_progress(ready, now);
-}
-
 fn step(draft: &mut Draft<'_>) {
+    make_records_good(draft);
     if let Some(lost) = lost_revision(draft) {
         return repair(draft, &lost);
     }
+    make_notes_good(draft);
     match draft.situation.state.clone() {
         State::Fresh => fresh(draft),
         State::Starting { candidate, progress } => starting(draft, &candidate, progress),
@@ -51,17 +53,143 @@ fn step(draft: &mut Draft<'_>) {
     }
 }
 
+// --- time
+
+fn note_progress(draft: &mut Draft<'_>) {
+    let Some(ready) = draft.situation.state.coming().map(|name| draft.counts(name).ready) else { return };
+    let now = draft.now;
+    if let Some(progress) = draft.situation.state.progress_mut() {
+        *progress = progress.with(ready, now);
+    }
+}
+
+/// The deadline counts the time in which pods that are asked for are not ready. Other time is not held against them.
+fn keep_time(draft: &mut Draft<'_>) {
+    let Some(coming) = draft.situation.state.coming().map(str::to_owned) else { return };
+    let before = draft.observed.status();
+    let ready = draft.counts(&coming).ready;
+    let stopped = clock_stood(&before) && !clock_stands(draft);
+    let idle = idle_for_long(draft, &coming);
+    let scaled = before.desired_replicas != draft.wanted();
+    let now = draft.now;
+    let Some(progress) = draft.situation.state.progress_mut() else { return };
+    if stopped || idle {
+        *progress = Progress { at: now, ready_high: ready };
+    } else if scaled {
+        // With other numbers the old record may be out of reach.
+        progress.ready_high = progress.ready_high.min(ready);
+    }
+    if idle {
+        draft.durable = Durable::Always;
+    }
+}
+
+/// Whether the clock stood when the status was written.
+fn clock_stood(before: &MicroserviceStatus) -> bool {
+    let held = |c: &Condition| c.type_ == ConditionType::Reconciling.as_str() && c.reason == HELD;
+    before.phase == Some(Phase::Suspended) || before.desired_replicas == 0 || before.conditions.iter().any(held)
+}
+
+/// Whether the clock stands now: nobody works on the rollout, or what is wrong is not the candidate's doing.
+pub fn clock_stands(draft: &Draft<'_>) -> bool {
+    let held = match &draft.situation.state {
+        State::Rolling(change) | State::Promoting(change) | State::Baking(change) => {
+            matches!(draft.judge(change), Assessment::Hold { .. })
+        }
+        State::Fresh | State::Starting { .. } | State::Steady { .. } | State::Returning(_) => false,
+    };
+    held || draft.suspended() || draft.wanted() == 0
+}
+
+/// Whether it has been our turn for half of the deadline: all pods that are asked for are ready, and nobody asked for
+/// more, or turned the Service. So it is after a while without an operator.
+fn idle_for_long(draft: &Draft<'_>, coming: &str) -> bool {
+    let Some(progress) = draft.situation.state.progress() else { return false };
+    let size = draft.size(coming);
+    let our_turn = match &draft.situation.state {
+        State::Rolling(_) => size.counts.ready >= size.asked,
+        State::Promoting(_) => size.counts.ready >= size.asked && !draft.selects_only(coming),
+        State::Fresh | State::Starting { .. } | State::Steady { .. } | State::Baking(_) | State::Returning(_) => false,
+    };
+    let patience = draft.observed.spec().operation.strategy().progress_deadline_seconds() / 2;
+    our_turn && !clock_stands(draft) && later(progress.at, patience) <= draft.now
+}
+
 // --- what was lost
 
-/// A live revision without a record, unless its record is about to be written.
+/// A decision is written before the records are. What a crash has left out, or a person has taken away, is made again
+/// where the spec still says it.
+fn make_records_good(draft: &mut Draft<'_>) {
+    let Some(target) = draft.target().cloned() else { return };
+    let lives = draft.situation.state.live().contains(&target.name.as_str());
+    if lives && !draft.records.contains_key(&target.name) {
+        remember(draft, target);
+    }
+}
+
+/// The same for the notes of the records: they follow from the state.
+fn make_notes_good(draft: &mut Draft<'_>) {
+    match draft.situation.state.clone() {
+        State::Fresh => {}
+        State::Starting { candidate, .. } => note_promoted(draft, &candidate),
+        State::Steady { stable, held } => {
+            note_promoted(draft, &stable);
+            if let Some(held) = held {
+                note_rejected(draft, &held.candidate, &held.cause);
+            }
+        }
+        State::Rolling(change) | State::Promoting(change) | State::Baking(change) => {
+            note_promoted(draft, &change.stable);
+            if let Some(record) = draft.records.get_mut(&change.candidate) {
+                record.notes.rejected = None;
+            }
+        }
+        State::Returning(back) => {
+            note_promoted(draft, &back.stable);
+            note_rejected(draft, &back.candidate, &back.cause);
+        }
+    }
+}
+
+/// What the service rests on is what was promoted last.
+fn note_promoted(draft: &mut Draft<'_>, stable: &str) {
+    let others = draft.records.values().filter(|record| record.name != stable);
+    let latest = others.filter_map(|record| record.notes.promoted).max();
+    let seq = latest.map_or(draft.situation.seq, |latest| draft.situation.seq.max(latest.saturating_add(1)));
+    if let Some(record) = draft.records.get_mut(stable)
+        && record.notes.promoted.is_none_or(|promoted| Some(promoted) <= latest)
+    {
+        record.notes.promoted = Some(seq);
+    }
+}
+
+fn note_rejected(draft: &mut Draft<'_>, candidate: &str, cause: &ReturnCause) {
+    let verdict = VerdictNote {
+        seq: draft.situation.seq,
+        trial: draft.situation.trial,
+        reason: cause.reason.clone(),
+        message: cause.message.clone(),
+    };
+    let remembered = match cause.blame {
+        Blame::Candidate | Blame::Person => true,
+        Blame::Environment | Blame::Superseded => false,
+    };
+    if let Some(record) = draft.records.get_mut(candidate)
+        && remembered
+    {
+        record.notes.rejected.get_or_insert(verdict);
+    }
+}
+
+/// A live revision without a record.
 fn lost_revision(draft: &Draft<'_>) -> Option<String> {
-    let missing = |name: &&str| !draft.records.contains_key(*name) && !draft.is_target(name);
+    let missing = |name: &&str| !draft.records.contains_key(*name);
     draft.situation.state.live().into_iter().find(missing).map(str::to_owned)
 }
 
 /// Makes a lost record from the running Deployment, or starts again from what else is known.
 fn repair(draft: &mut Draft<'_>, lost: &str) {
-    let running = draft.observed.deployments.iter().find(|(_, d)| d.revision == lost);
+    let running = draft.observed.lasting_deployments().find(|(_, d)| d.revision == lost);
     if let Some((name, deployment)) = running {
         let record = record_of_deployment(draft.observed, name, deployment);
         draft.event(EventKind::Warning, "RecordLost", format!("the record of {lost} was lost; its Deployment is the record now"));
@@ -70,26 +198,24 @@ fn repair(draft: &mut Draft<'_>, lost: &str) {
         return draft.enter(Edge::Repair, state);
     }
     let stable = draft.situation.state.stable().map(str::to_owned).filter(|name| name != lost);
+    if draft.situation.state.coming() == Some(lost) || stable.is_none() {
+        draft.end_rollout(lost, "Interrupted", None);
+    }
     match stable {
         Some(stable) => draft.enter(Edge::Repair, State::Steady { stable, held: None }),
-        None => {
-            let seq = draft.situation.seq;
-            draft.situation = Situation { seq, ..Situation::fresh() };
-            fresh(draft);
-        }
+        None => fresh(draft),
     }
 }
 
 fn fresh(draft: &mut Draft<'_>) {
     if let Some(stable) = running_revision(draft) {
-        draft.situation.seq = draft.records.values().filter_map(|r| r.notes.promoted).max().unwrap_or(1);
-        draft.event(EventKind::Normal, "Adopted", format!("revision {stable} was found running and is the stable one"));
-        return draft.enter(Edge::Repair, State::Steady { stable, held: None });
+        return rest_on(draft, stable);
+    }
+    if draft.suspended() {
+        return;
     }
     if let Some(mut target) = draft.target().cloned() {
-        draft.situation.seq += 1;
-        draft.situation.trial = 1;
-        draft.situation.started_at = Some(draft.now);
+        begin_rollout(draft, 1);
         // There is nothing else that the service could rest on.
         target.notes.promoted = Some(draft.situation.seq);
         let candidate = remember(draft, target);
@@ -97,22 +223,81 @@ fn fresh(draft: &mut Draft<'_>) {
     }
 }
 
-/// What runs although no status speaks of it: the revision that was promoted last, else the largest Deployment.
-fn running_revision(draft: &mut Draft<'_>) -> Option<String> {
-    let promoted = draft.records.values().filter(|r| r.notes.promoted.is_some());
-    if let Some(record) = promoted.max_by_key(|r| (r.notes.promoted, r.number)) {
-        return Some(record.name.clone());
+/// Takes a revision that was found for the stable one. Where another one serves meanwhile, traffic returns from it in
+/// good order, unless it is about to go out again anyway.
+fn rest_on(draft: &mut Draft<'_>, stable: String) {
+    let notes = draft.records.values().map(|record| &record.notes);
+    let seqs = notes.flat_map(|notes| [notes.promoted, notes.rejected.as_ref().map(|verdict| verdict.seq)]);
+    draft.situation.seq = seqs.flatten().max().unwrap_or(1).max(draft.situation.seq);
+    draft.event(EventKind::Normal, "Adopted", format!("revision {stable} was found running and is the stable one"));
+    if let Some(to) = draft.rollback_to(&stable) {
+        // When it was said is not known any more, and whether it was done: it is not done twice.
+        let value = format!("{stable}/{to}");
+        draft.event(EventKind::Warning, "RollbackIgnored", format!("{value} was asked for before the status was lost; ask again"));
+        draft.commands.push(CommandStatus { verb: commands::ROLLBACK.to_owned(), value });
     }
-    let (name, deployment) = draft.observed.deployments.iter().max_by_key(|(_, d)| {
-        (draft.counts(&d.revision).ready, d.replicas)
-    })?;
+    match serving_beside(draft, &stable) {
+        Some(candidate) => {
+            let verdict = draft.records.get(&candidate).and_then(|record| record.notes.rejected.clone());
+            let cause = verdict.as_ref().map_or_else(superseded_cause(&stable), |verdict| rejected_cause(verdict));
+            draft.situation.trial = verdict.map_or(1, |verdict| verdict.trial);
+            let progress = Progress::none(draft.now);
+            draft.enter(Edge::Repair, State::Returning(Return { stable, candidate, cause, progress }));
+        }
+        None => draft.enter(Edge::Repair, State::Steady { stable, held: None }),
+    }
+}
+
+fn rejected_cause(verdict: &VerdictNote) -> ReturnCause {
+    ReturnCause { blame: Blame::Candidate, reason: verdict.reason.clone(), message: verdict.message.clone() }
+}
+
+fn superseded_cause(by: &str) -> impl FnOnce() -> ReturnCause {
+    let message = format!("the spec asks for {by} now");
+    || ReturnCause { blame: Blame::Superseded, reason: "Superseded".to_owned(), message }
+}
+
+/// Who has ready pods although the service is to rest on `stable`, which has not enough.
+fn serving_beside(draft: &mut Draft<'_>, stable: &str) -> Option<String> {
+    if draft.counts(stable).ready >= draft.wanted() {
+        return None;
+    }
+    let others = draft.observed.lasting_deployments().filter(|(_, d)| d.revision != stable);
+    let (name, deployment) = others.max_by_key(|(_, d)| draft.counts(&d.revision).ready)?;
     let revision = deployment.revision.clone();
-    let mut record = match draft.target() {
-        Some(target) if target.name == revision => target.clone(),
-        _ => record_of_deployment(draft.observed, name, deployment),
-    };
-    record.notes.promoted = Some(1);
-    Some(remember(draft, record))
+    let goes_out = |target: &Record| target.name == revision && target.notes.rejected.is_none();
+    if draft.counts(&revision).ready == 0 || draft.target().is_some_and(goes_out) && !draft.suspended() {
+        return None;
+    }
+    if !draft.records.contains_key(&revision) {
+        let record = record_of_deployment(draft.observed, name, deployment);
+        remember(draft, record);
+    }
+    Some(revision)
+}
+
+/// What runs although no status speaks of it: the revision that was promoted last, else the Deployment that serves
+/// most, else the largest one.
+fn running_revision(draft: &mut Draft<'_>) -> Option<String> {
+    let runs = |revision: &str| draft.observed.deployment_of(revision).is_some();
+    let promoted = draft.records.values().filter(|r| r.notes.promoted.is_some());
+    let promoted = promoted.max_by_key(|r| (r.notes.promoted, r.number)).map(|record| record.name.clone());
+    let largest = draft.observed.lasting_deployments().max_by_key(|(_, d)| (draft.counts(&d.revision).ready, d.replicas));
+    let Some((name, deployment)) = largest else { return promoted };
+    let revision = deployment.revision.clone();
+    if let Some(promoted) = promoted
+        && (runs(&promoted) || draft.counts(&revision).ready == 0)
+    {
+        return Some(promoted);
+    }
+    if !draft.records.contains_key(&revision) {
+        let record = match draft.target() {
+            Some(target) if target.name == revision => target.clone(),
+            Some(_) | None => record_of_deployment(draft.observed, name, deployment),
+        };
+        remember(draft, record);
+    }
+    Some(revision)
 }
 
 fn remember(draft: &mut Draft<'_>, record: Record) -> String {
@@ -121,22 +306,23 @@ fn remember(draft: &mut Draft<'_>, record: Record) -> String {
     name
 }
 
+/// Another rollout begins.
+fn begin_rollout(draft: &mut Draft<'_>, trial: i32) {
+    draft.situation.seq = draft.situation.seq.saturating_add(1);
+    draft.situation.trial = trial;
+    draft.situation.started_at = Some(draft.now);
+}
+
 // --- the first revision
 
 fn starting(draft: &mut Draft<'_>, candidate: &str, progress: Progress) {
     let target = draft.target().filter(|target| target.name != candidate).cloned();
     if let (Some(mut target), false) = (target, draft.suspended()) {
         draft.end_rollout(candidate, "Superseded", None);
-        draft.situation.seq += 1;
-        draft.situation.started_at = Some(draft.now);
+        begin_rollout(draft, 1);
         target.notes.promoted = Some(draft.situation.seq);
         let candidate = remember(draft, target);
         return draft.enter(Edge::StartOver, State::Starting { candidate, progress: Progress::none(draft.now) });
-    }
-    if let Some(target) = draft.target().filter(|target| !draft.records.contains_key(&target.name)).cloned() {
-        // The decision was written, the record was not: make it good.
-        let seq = draft.situation.seq;
-        remember(draft, Record { notes: crate::revision::RecordNotes { promoted: Some(seq), ..target.notes.clone() }, ..target });
     }
     let wanted = draft.wanted();
     if draft.observed.deployment_of(candidate).is_some() && draft.counts(candidate).ready >= wanted {
@@ -151,11 +337,9 @@ fn starting(draft: &mut Draft<'_>, candidate: &str, progress: Progress) {
 // --- nothing under way
 
 fn steady(draft: &mut Draft<'_>, stable: &str, held: Option<&Held>) {
-    if let Some(to) = draft.rollback_to(stable) {
-        draft.situation.seq += 1;
-        draft.situation.trial = 1;
-        draft.situation.started_at = Some(draft.now);
-        return rollback(draft, stable, to);
+    if let Some((from, to)) = rollback_from(draft, stable, held) {
+        begin_rollout(draft, 1);
+        return rollback(draft, &from, stable, to);
     }
     let Some(target) = draft.target().cloned() else { return };
     if target.name == stable {
@@ -190,6 +374,14 @@ fn steady(draft: &mut Draft<'_>, stable: &str, held: Option<&Held>) {
     }
 }
 
+/// Who is to be left for whom: `stable`, or the revision that was left for it on the way to a third one.
+fn rollback_from(draft: &Draft<'_>, stable: &str, held: Option<&Held>) -> Option<(String, String)> {
+    let left = held.filter(|held| held.cause.blame == Blame::Person).map(|held| held.candidate.as_str());
+    let named = [Some(stable), left].into_iter().flatten();
+    let asked = named.filter_map(|from| Some((from.to_owned(), draft.rollback_to(from)?)));
+    asked.filter(|(_, to)| to != stable).next()
+}
+
 fn hold_rejected(draft: &mut Draft<'_>, stable: &str, rejected: &str, verdict: &VerdictNote) {
     draft.situation.trial = verdict.trial;
     let cause = ReturnCause {
@@ -201,14 +393,30 @@ fn hold_rejected(draft: &mut Draft<'_>, stable: &str, rejected: &str, verdict: &
     draft.enter(Edge::Hold, State::Steady { stable: stable.to_owned(), held });
 }
 
-fn roll(draft: &mut Draft<'_>, stable: &str, mut target: Record, again: Option<&Held>) {
-    let last_trial = target.notes.rejected.as_ref().map(|v| v.trial).max(again.map(|_| draft.situation.trial));
-    if target.notes.rejected.take().is_some() {
+/// A revision gets another trial, with a number that no request to try it again names.
+fn begin_trial(draft: &mut Draft<'_>, target: &mut Record, again: Option<&Held>) {
+    let rejected = target.notes.rejected.take();
+    let waiting = again.map_or(0, |_| draft.situation.trial);
+    let last = rejected.as_ref().map_or(0, |verdict| verdict.trial).max(waiting);
+    let named = commands::retried(draft.observed, &target.name);
+    if last > 0 && named == last {
+        let value = format!("{}/{named}", target.name);
+        draft.commands.push(CommandStatus { verb: commands::RETRY.to_owned(), value });
+    }
+    if rejected.is_some() {
         draft.event(EventKind::Normal, "RetryRequested", format!("{} is tried again on request", target.name));
     }
-    draft.situation.seq += 1;
-    draft.situation.trial = last_trial.unwrap_or(0) + 1;
-    draft.situation.started_at = Some(draft.now);
+    begin_rollout(draft, last.max(named).saturating_add(1));
+}
+
+/// Whether the engine may try a revision: it was not rejected, or a person asks to try it again.
+fn may_be_tried(draft: &Draft<'_>, target: &Record) -> bool {
+    let rejected = target.notes.rejected.as_ref();
+    rejected.is_none_or(|verdict| commands::retry(draft.observed, &target.name, verdict.trial))
+}
+
+fn roll(draft: &mut Draft<'_>, stable: &str, mut target: Record, again: Option<&Held>) {
+    begin_trial(draft, &mut target, again);
     let size = draft.size(stable);
     let served = size.counts.ready > 0 || size.asked == 0;
     let changes = draft.records.get(stable).map(|old| crate::revision::changes(&old.data, &target.data));
@@ -234,15 +442,11 @@ fn roll(draft: &mut Draft<'_>, stable: &str, mut target: Record, again: Option<&
 /// What is decided alike in all states in which a candidate is tried out; `None`: it may go on.
 fn interrupted(draft: &mut Draft<'_>, change: &Change) -> Option<()> {
     if let Some(to) = draft.rollback_to(&change.candidate) {
-        rollback(draft, &change.candidate, to);
+        leave(draft, change, to);
         return Some(());
     }
     if superseded(draft, change) {
         return Some(());
-    }
-    if let Some(target) = draft.target().filter(|t| t.name == change.candidate && !draft.records.contains_key(&t.name)) {
-        let target = target.clone();
-        remember(draft, target);
     }
     match draft.judge(change) {
         Assessment::Fault(fault) => {
@@ -267,13 +471,13 @@ fn superseded(draft: &mut Draft<'_>, change: &Change) -> bool {
     if target.name == change.candidate || (draft.suspended() && target.name != change.stable) {
         return false;
     }
+    if target.name != change.stable && change.stable_health == StableHealth::Broken && !may_be_tried(draft, &target) {
+        // What is known to be bad is no reason to give up what may still become good.
+        return false;
+    }
     let stable_serves = draft.counts(&change.stable).ready > 0 || change.stable_health == StableHealth::Healthy;
     if stable_serves || target.name == change.stable {
-        let cause = ReturnCause {
-            blame: Blame::Superseded,
-            reason: "Superseded".to_owned(),
-            message: format!("the spec asks for {} now", target.name),
-        };
+        let cause = superseded_cause(&target.name)();
         go_back(draft, Edge::Supersede, &change.stable, &change.candidate, cause);
     } else if draft.counts(&change.candidate).ready >= draft.wanted() && draft.in_force(&change.candidate) {
         finish(draft, change);
@@ -284,12 +488,10 @@ fn superseded(draft: &mut Draft<'_>, change: &Change) -> bool {
 }
 
 /// Nothing serves as it should: the newer revision goes out at once, against whichever of the two serves more.
-fn fix_forward(draft: &mut Draft<'_>, stable: &str, candidate: &str, target: Record) {
+fn fix_forward(draft: &mut Draft<'_>, stable: &str, candidate: &str, mut target: Record) {
     draft.end_rollout(candidate, "Superseded", None);
     let serving = if draft.counts(candidate).ready > draft.counts(stable).ready { candidate } else { stable };
-    draft.situation.seq += 1;
-    draft.situation.trial = 1;
-    draft.situation.started_at = Some(draft.now);
+    begin_trial(draft, &mut target, None);
     draft.situation.previous = None;
     draft.event(EventKind::Normal, "FixForward", format!("{} goes out at once: {serving} does not serve as it should", target.name));
     let candidate = remember(draft, target);
@@ -303,46 +505,58 @@ fn fix_forward(draft: &mut Draft<'_>, stable: &str, candidate: &str, target: Rec
 }
 
 fn rolling(draft: &mut Draft<'_>, change: Change) {
-    if interrupted(draft, &change).is_some() || past_deadline(draft, &change) {
-        return;
-    }
     let wanted = draft.wanted();
-    if wanted == 0 {
+    if interrupted(draft, &change).is_some() || wanted == 0 || past_deadline(draft, &change) {
         return;
     }
     let (stable, candidate) = (draft.size(&change.stable), draft.size(&change.candidate));
     let pace = draft.pace(&change.stable, &change.candidate);
     let complete = candidate.asked == wanted && candidate.counts.ready >= wanted;
     let alone = stable.asked == 0 && stable.counts.live == 0;
+    // While pods share the traffic, a stable revision that served before may come back at any moment, and loses
+    // nothing by waiting: callers get to the candidate's pods already.
+    let at_once = match pace {
+        Pace::FullSize => true,
+        Pace::Lots(_) => change.stable_health == StableHealth::Broken,
+        Pace::OneAtATime => false,
+    };
     if complete && (alone || pace == Pace::FullSize) {
         draft.enter(Edge::Promote, State::Promoting(change));
-    } else if stable.counts.ready == 0 && candidate.counts.ready > 0 && pace != Pace::OneAtATime {
+    } else if at_once && stable.counts.ready == 0 && candidate.counts.ready > 0 && draft.stray_pods() == 0 {
         draft.enter(Edge::PromoteAtOnce, State::Promoting(change));
     }
 }
 
 fn promoting(draft: &mut Draft<'_>, change: Change) {
-    if interrupted(draft, &change).is_some() || past_deadline(draft, &change) {
+    // Without pods nothing is proven: it goes on when the service is started.
+    if interrupted(draft, &change).is_some() || draft.wanted() == 0 {
         return;
     }
     if draft.counts(&change.candidate).ready >= draft.wanted() && draft.in_force(&change.candidate) {
         draft.enter(Edge::Bake, State::Baking(change));
+    } else {
+        past_deadline(draft, &change);
     }
 }
 
 fn baking(draft: &mut Draft<'_>, change: Change) {
-    if interrupted(draft, &change).is_some() {
+    let since = draft.situation.since.unwrap_or(draft.now);
+    let strategy = draft.observed.spec().operation.strategy();
+    let end = later(since, strategy.bake_seconds());
+    draft.wake(end);
+    draft.wake(later(since, DRAIN_SECONDS));
+    if interrupted(draft, &change).is_some() || end > draft.now {
         return;
     }
-    let since = draft.situation.since.unwrap_or(draft.now);
-    let end = later(since, draft.observed.spec().operation.strategy().bake_seconds());
-    if end <= draft.now {
+    if draft.counts(&change.candidate).ready > 0 || draft.wanted() == 0 {
         return finish(draft, &change);
     }
-    draft.wake(end);
-    let drained = later(since, DRAIN_SECONDS);
-    if drained > draft.now {
-        draft.wake(drained);
+    // A single pod may be unready for a moment, and that moment may be now.
+    let patience = later(end, strategy.progress_deadline_seconds());
+    draft.wake(patience);
+    if patience <= draft.now && change.stable_health == StableHealth::Healthy {
+        let fault = deadline_fault(draft, &change.candidate);
+        reject(draft, &change, fault);
     }
 }
 
@@ -383,7 +597,9 @@ fn finish(draft: &mut Draft<'_>, change: &Change) {
     }
     draft.end_rollout(&change.candidate, "Promoted", None);
     draft.event(EventKind::Normal, "Promoted", format!("{} is the stable revision; before it was {}", change.candidate, change.stable));
-    draft.situation.previous = Some(change.stable.clone());
+    // One step of full size is for what is known to have carried everything.
+    let proven = change.stable_health == StableHealth::Healthy;
+    draft.situation.previous = proven.then(|| change.stable.clone());
     draft.enter(Edge::Finish, State::Steady { stable: change.candidate.clone(), held: None });
 }
 
@@ -394,8 +610,28 @@ fn reject(draft: &mut Draft<'_>, change: &Change, fault: Fault) {
     go_back(draft, Edge::Reject, &change.stable, &change.candidate, cause);
 }
 
-fn rollback(draft: &mut Draft<'_>, from: &str, to: String) {
-    let value = format!("{from}/{to}");
+/// A person asks to leave the candidate of a change. What carries traffic is not dropped for a third revision: it goes
+/// back to the stable one first, and from there on.
+fn leave(draft: &mut Draft<'_>, change: &Change, to: String) {
+    let alone = matches!(draft.situation.state, State::Baking(_)) && draft.counts(&change.candidate).ready > 0;
+    if to == change.stable || alone {
+        return rollback(draft, &change.candidate, &change.candidate, to);
+    }
+    let cause = person_cause(&change.candidate, &to);
+    go_back(draft, Edge::Rollback, &change.stable, &change.candidate, cause);
+}
+
+fn person_cause(from: &str, to: &str) -> ReturnCause {
+    ReturnCause {
+        blame: Blame::Person,
+        reason: "RollbackRequested".to_owned(),
+        message: format!("a person asked to leave {from} for {to}"),
+    }
+}
+
+/// Goes from `serving` to the revision that a person named; the person named the one to leave as well.
+fn rollback(draft: &mut Draft<'_>, named: &str, serving: &str, to: String) {
+    let value = format!("{named}/{to}");
     draft.commands.push(CommandStatus { verb: commands::ROLLBACK.to_owned(), value });
     let seq = draft.situation.seq;
     if draft.situation.state.stable() != Some(to.as_str())
@@ -405,30 +641,17 @@ fn rollback(draft: &mut Draft<'_>, from: &str, to: String) {
         record.notes.rejected = None;
         draft.situation.previous = None;
     }
-    let cause = ReturnCause {
-        blame: Blame::Person,
-        reason: "RollbackRequested".to_owned(),
-        message: format!("a person asked to leave {from} for {to}"),
-    };
-    go_back(draft, Edge::Rollback, &to, from, cause);
+    // Nobody spoke against a revision that is only on the way.
+    let cause = if named == serving { person_cause(named, &to) } else { superseded_cause(&to)() };
+    go_back(draft, Edge::Rollback, &to, serving, cause);
 }
 
 fn go_back(draft: &mut Draft<'_>, edge: Edge, home: &str, from: &str, cause: ReturnCause) {
-    let verdict = VerdictNote {
-        seq: draft.situation.seq,
-        trial: draft.situation.trial,
-        reason: cause.reason.clone(),
-        message: cause.message.clone(),
-    };
-    let remembered = match cause.blame {
-        Blame::Candidate | Blame::Person => true,
-        Blame::Environment | Blame::Superseded => false,
-    };
-    if let Some(record) = draft.records.get_mut(from)
-        && remembered
-    {
-        record.notes.rejected = Some(verdict);
+    let cause = ReturnCause { message: shortened(&cause.message), ..cause };
+    if let Some(record) = draft.records.get_mut(from) {
+        record.notes.rejected = None;
     }
+    note_rejected(draft, from, &cause);
     let (kind, reason) = match cause.blame {
         Blame::Superseded => (EventKind::Normal, "Superseded"),
         Blame::Candidate | Blame::Environment | Blame::Person => (EventKind::Warning, "RolledBack"),
@@ -455,16 +678,20 @@ fn returning(draft: &mut Draft<'_>, back: &Return) {
     if let Some(target) = target
         && home.ready == 0
         && !draft.suspended()
+        && may_be_tried(draft, &target)
         && (deadline <= draft.now || home_fault(draft, back).is_some())
     {
         return fix_forward(draft, &back.stable, &back.candidate, target);
     }
     draft.wake(deadline);
+    if let Assessment::Watching { recheck } = draft.assess_home(&back.stable) {
+        draft.wake(recheck);
+    }
 }
 
 /// What keeps the revision that is returned to from serving, where that is its own doing.
 pub fn home_fault(draft: &Draft<'_>, back: &Return) -> Option<Fault> {
-    match draft.assess(&back.stable, None, Traffic::None) {
+    match draft.assess_home(&back.stable) {
         Assessment::Fault(fault) => Some(fault),
         Assessment::Fine | Assessment::Watching { .. } | Assessment::Hold { .. } => None,
     }

@@ -1,0 +1,88 @@
+//! A user of the cluster with the rights of manifests/rbac.yaml, or fewer.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use crate::environment::{cluster, cluster_dir, repository};
+use crate::kubectl::kubectl;
+
+/// A user with a ClusterRole of its own, which goes with the value.
+#[derive(Debug)]
+pub struct Rights {
+    /// The user, and its role.
+    pub user: String,
+    kubeconfig: PathBuf,
+}
+
+/// Where the rights hold.
+#[derive(Clone, Copy, Debug)]
+pub enum Reach<'a> {
+    /// Everywhere.
+    Cluster,
+    /// In one namespace; for objects without a namespace there are none.
+    Namespace(&'a str),
+}
+
+impl Rights {
+    /// Makes a user with the `rules` of its role.
+    pub fn new(reach: Reach<'_>, rules: &[Value]) -> Self {
+        let user = format!("operator-{}", crate::random::suffix());
+        let kubeconfig = cluster_dir().join(format!("{user}.kubeconfig"));
+        std::fs::write(&kubeconfig, cluster(&["user", &user])).expect("the kubeconfig can be written");
+        let rights = Self { user, kubeconfig };
+        rights.become_only(rules);
+        let (role, user) = (format!("--clusterrole={}", rights.user), format!("--user={}", rights.user));
+        match reach {
+            Reach::Cluster => kubectl(&["create", "clusterrolebinding", &rights.user, &role, &user], None),
+            Reach::Namespace(name) => kubectl(&["-n", name, "create", "rolebinding", &rights.user, &role, &user], None),
+        }
+        .ok();
+        rights
+    }
+
+    /// Replaces the rules. The API server follows a moment later.
+    pub fn become_only(&self, rules: &[Value]) {
+        let role = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+            "metadata": {"name": self.user}, "rules": rules,
+        });
+        kubectl(&["apply", "-f", "-"], Some(&role.to_string())).ok();
+    }
+
+    /// How the user reaches the cluster.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.kubeconfig.clone()
+    }
+}
+
+impl Drop for Rights {
+    fn drop(&mut self) {
+        let _ = kubectl(&["delete", "clusterrolebinding,clusterrole", &self.user, "--ignore-not-found"], None);
+        let _ = std::fs::remove_file(&self.kubeconfig);
+    }
+}
+
+/// The rules that are shipped.
+pub fn shipped() -> Vec<Value> {
+    let file = repository().join("manifests/rbac.yaml");
+    let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let role: Value = serde_saphyr::from_str(&text).expect("manifests/rbac.yaml is one object");
+    role["rules"].as_array().expect("a ClusterRole has rules").clone()
+}
+
+/// The rules that are shipped, with only those `verbs` left for `resource`.
+pub fn shipped_with(resource: &str, verbs: &[&str]) -> Vec<Value> {
+    let mut rules = shipped();
+    let concerned = rules.iter().position(|rule| rule["resources"].as_array().is_some_and(|r| r.contains(&json!(resource))));
+    let concerned = concerned.unwrap_or_else(|| panic!("no rule speaks of {resource}"));
+    let mut rest = rules.remove(concerned);
+    if !verbs.is_empty() {
+        rules.push(json!({"apiGroups": rest["apiGroups"], "resources": [resource], "verbs": verbs}));
+    }
+    rest["resources"].as_array_mut().expect("a rule has resources").retain(|other| other != resource);
+    if rest["resources"] != json!([]) {
+        rules.push(rest);
+    }
+    rules
+}
