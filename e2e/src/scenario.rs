@@ -31,7 +31,7 @@ use crate::wait::{eventually, patience};
 
 /// Begins the description of a scenario. `name` is short, as in `crash-loop`.
 pub fn scenario(name: &'static str) -> Setup {
-    Setup { name, real: false, flags: Vec::new(), proxied: false, user: None, operator: true, neighbour: false }
+    Setup { name, real: false, flags: Vec::new(), proxied: false, user: None, operator: true, awaited: true, neighbour: false }
 }
 
 /// What a scenario needs.
@@ -43,6 +43,7 @@ pub struct Setup {
     proxied: bool,
     user: Option<PathBuf>,
     operator: bool,
+    awaited: bool,
     neighbour: bool,
 }
 

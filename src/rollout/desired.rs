@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::draft::{DRAIN_SECONDS, Draft, later};
 use super::observed::ChildKey;
-use super::replicas::{Pace, Room, SizeTargets, exchange, go_home};
+use super::replicas::{Pace, Room, Size, SizeTargets, exchange, go_home, stand_still};
 use super::state::{Change, Return, State};
-use crate::api::{ExposureSpec, labels};
-use crate::health::{Assessment, Traffic};
-use crate::render::{self, Child, Exposure, Identity, Selection};
+use super::transition::clock_stands;
+use crate::api::{StrategyType, labels};
+use crate::health::Assessment;
+use crate::render::{self, Child, Compatibility, Exposure, Identity, Selection, compatibility};
 use crate::revision::Record;
 
 /// What is wanted.
@@ -71,19 +72,17 @@ pub fn desired(draft: &Draft<'_>) -> Desired {
     let Allocation { sizes, traffic, waiting_for } = allocate(draft);
     let records = kept_records(draft);
     let identity = Identity::of(&draft.observed.service, draft.observed.namespace());
-    let exposures = exposures(draft);
-    let exposure = match exposures.as_slice() {
-        [only] => Exposure::of(only),
-        [stable, candidate, ..] => Exposure::union(stable, candidate),
-        [] => Exposure::of(&draft.observed.spec().exposure),
-    };
+    let exposure = exposure(draft, &traffic);
     let mut children = Vec::new();
     for name in &records {
         if let Some(record) = draft.records.get(name) {
             children.push(render::record(&identity, &with_exposure(draft, record)));
         }
     }
-    for (name, replicas) in &sizes {
+    // What two revisions share is the newcomer's: its pods are the ones that start.
+    let coming = draft.situation.state.coming();
+    let (newcomer, others): (Vec<_>, Vec<_>) = sizes.iter().partition(|(name, _)| Some(name.as_str()) == coming);
+    for (name, replicas) in others.into_iter().chain(newcomer) {
         if let Some(record) = draft.records.get(name) {
             children.extend(revision_children(draft, &identity, record, *replicas, &traffic));
         }
@@ -155,20 +154,37 @@ fn service_children(
     children
 }
 
-/// The fields of scope A that are in force for each live revision, the stable one's first.
-fn exposures(draft: &Draft<'_>) -> Vec<ExposureSpec> {
-    let live = draft.situation.state.live();
-    live.into_iter()
-        .filter_map(|name| draft.records.get(name))
-        .filter_map(|record| with_exposure(draft, record).notes.exposure)
-        .collect()
+/// How the live revisions are reached together: the stable one's word counts where the two disagree. Where one port of
+/// the Service would have to lead to different ports, it leads to that of whoever gets the traffic.
+fn exposure(draft: &Draft<'_>, traffic: &TrafficTarget) -> Exposure {
+    let state = &draft.situation.state;
+    let found = |name: &str| draft.records.get(name).map(|record| draft.exposure_of(record));
+    let live = state.live();
+    let (stable, candidate) = match live.as_slice() {
+        [stable, candidate] => (found(stable), found(candidate)),
+        [only] => (found(only), None),
+        _ => (None, None),
+    };
+    match (stable, candidate) {
+        (Some(stable), Some(candidate)) => {
+            let union = Exposure::union(&stable, &candidate);
+            let flipped = live.get(1).is_some_and(|name| *traffic == TrafficTarget::Only((*name).to_owned()));
+            if !flipped || compatibility(&stable, &candidate) == Compatibility::Together {
+                return union;
+            }
+            let Exposure { ports, container_ports, .. } = Exposure::union(&candidate, &stable);
+            Exposure { ports, container_ports, ..union }
+        }
+        (Some(only), None) | (None, Some(only)) => Exposure::of(&only),
+        (None, None) => Exposure::of(&draft.observed.spec().exposure),
+    }
 }
 
-/// The record with the fields of scope A that are in force for it: the spec's while the spec asks for it.
+/// The record with the fields of scope A that are in force for it.
 fn with_exposure(draft: &Draft<'_>, record: &Record) -> Record {
     let mut record = record.clone();
-    if draft.is_target(&record.name) && !draft.suspended() {
-        record.notes.exposure = Some(draft.observed.spec().exposure.clone());
+    if draft.situation.state.live().contains(&record.name.as_str()) {
+        record.notes.exposure = Some(draft.exposure_of(&record));
     }
     record
 }
@@ -178,8 +194,10 @@ fn kept_records(draft: &Draft<'_>) -> BTreeSet<String> {
     let state = &draft.situation.state;
     let mut kept: BTreeSet<String> = state.live().into_iter().map(str::to_owned).collect();
     kept.extend(draft.situation.previous.clone());
-    // What the spec asks for and is held back carries the verdict.
+    // What the spec asks for and is held back carries the verdict, and what a person asks for is about to be used.
     kept.extend(state.candidate().map(str::to_owned));
+    kept.extend(draft.target().map(|target| target.name.clone()));
+    kept.extend(kept.clone().iter().filter_map(|name| draft.rollback_to(name)));
     let mut others: Vec<&Record> = draft.records.values().filter(|r| !kept.contains(&r.name)).collect();
     others.sort_by_key(|record| std::cmp::Reverse(record.number));
     let limit = draft.observed.spec().operation.revision_history_limit();
@@ -193,10 +211,7 @@ fn allocate(draft: &Draft<'_>) -> Allocation {
     let wanted = draft.wanted();
     match &draft.situation.state {
         State::Fresh => Allocation { sizes: BTreeMap::new(), traffic: TrafficTarget::Nobody, waiting_for: None },
-        State::Starting { candidate, .. } => Allocation {
-            waiting_for: Some(pods_ready(draft, candidate)),
-            ..alone(candidate, wanted)
-        },
+        State::Starting { candidate, .. } => starting(draft, candidate),
         State::Steady { stable, .. } => alone(stable, wanted),
         State::Rolling(change) => rolling(draft, change),
         State::Promoting(change) => promoting(draft, change),
@@ -213,6 +228,27 @@ fn alone(revision: &str, wanted: i32) -> Allocation {
     }
 }
 
+fn starting(draft: &Draft<'_>, candidate: &str) -> Allocation {
+    let stray = draft.stray_pods();
+    if stray > 0 && draft.strategy_type() == StrategyType::Recreate {
+        let waiting_for = Some(format!("{stray} pods of other revisions to end"));
+        return Allocation { waiting_for, ..alone(candidate, draft.size(candidate).asked.min(draft.wanted())) };
+    }
+    Allocation { waiting_for: Some(pods_ready(draft, candidate)), ..alone(candidate, draft.wanted()) }
+}
+
+/// One of two revisions: the `first` one, unless only the `second` one has ready pods.
+fn serving(draft: &Draft<'_>, first: &str, second: &str) -> TrafficTarget {
+    let second_alone = draft.counts(first).ready == 0 && draft.counts(second).ready > 0;
+    TrafficTarget::Only(if second_alone { second } else { first }.to_owned())
+}
+
+/// The size of a revision as those who would rely on its pods see it.
+fn size_in_traffic(draft: &Draft<'_>, revision: &str) -> Size {
+    let size = draft.size(revision);
+    if draft.reaches(revision) { size } else { size.unreached() }
+}
+
 fn both(leaving: &str, coming: &str, targets: SizeTargets) -> BTreeMap<String, i32> {
     BTreeMap::from([(leaving.to_owned(), targets.leaving), (coming.to_owned(), targets.coming)])
 }
@@ -226,26 +262,29 @@ fn rolling(draft: &Draft<'_>, change: &Change) -> Allocation {
     let (old, new) = (draft.size(stable), draft.size(candidate));
     let pace = draft.pace(stable, candidate);
     let stray = draft.stray_pods();
-    let held = matches!(draft.judge(change), Assessment::Hold { .. });
-    let only_stable = TrafficTarget::Only(stable.clone());
-    if stray > 0 || draft.suspended() || held {
-        let as_it_is = SizeTargets { leaving: old.asked, coming: new.asked };
-        let shared = matches!(pace, Pace::Lots(_)) && new.counts.ready > 0 && stray == 0;
+    if stray > 0 || clock_stands(draft) {
+        let traffic = match pace {
+            Pace::Lots(_) if stray == 0 => TrafficTarget::Shared,
+            Pace::OneAtATime if new.asked > 0 => TrafficTarget::Only(candidate.clone()),
+            Pace::Lots(_) | Pace::FullSize | Pace::OneAtATime => serving(draft, stable, candidate),
+        };
         return Allocation {
-            sizes: both(stable, candidate, as_it_is),
-            traffic: if shared { TrafficTarget::Shared } else { only_stable },
+            sizes: both(stable, candidate, stand_still(pace, draft.wanted(), old, new)),
+            traffic,
             waiting_for: (stray > 0).then(|| format!("{stray} pods of other revisions to end")),
         };
     }
     let (traffic, waiting_for) = match pace {
         Pace::Lots(_) => (TrafficTarget::Shared, pods_ready(draft, candidate)),
-        Pace::FullSize => (only_stable, pods_ready(draft, candidate)),
+        Pace::FullSize => (serving(draft, stable, candidate), pods_ready(draft, candidate)),
         Pace::OneAtATime if new.asked > 0 => (TrafficTarget::Only(candidate.clone()), pods_ready(draft, candidate)),
         Pace::OneAtATime => {
             let ending = old.counts.live + old.counts.terminating;
-            (only_stable, format!("{ending} pods of {stable} to end"))
+            (TrafficTarget::Only(stable.clone()), format!("{ending} pods of {stable} to end"))
         }
     };
+    // Pods that callers cannot get to make up for none of those that leave.
+    let new = if matches!(pace, Pace::Lots(_)) { size_in_traffic(draft, candidate) } else { new };
     Allocation {
         sizes: both(stable, candidate, exchange(pace, draft.wanted(), old, new)),
         traffic,
@@ -255,53 +294,64 @@ fn rolling(draft: &Draft<'_>, change: &Change) -> Allocation {
 
 fn promoting(draft: &Draft<'_>, change: &Change) -> Allocation {
     let old = draft.size(&change.stable);
-    // What serves nothing only stands in the way.
-    let leaving = if old.counts.ready == 0 { 0 } else { old.asked };
-    let targets = SizeTargets { leaving, coming: draft.wanted() };
+    // What serves nothing only stands in the way; what does stays until traffic has moved, and a while longer where
+    // it flips.
+    let flips = draft.pace(&change.stable, &change.candidate) == Pace::FullSize;
+    let stays = old.counts.ready > 0 && (flips || !draft.selects_only(&change.candidate));
+    let leaving = if stays { old.asked.min(draft.wanted()) } else { 0 };
     let waiting = if draft.in_force(&change.candidate) {
         pods_ready(draft, &change.candidate)
     } else {
         format!("the endpoints of Service {} to be those of {} alone", draft.observed.name(), change.candidate)
     };
     Allocation {
-        sizes: both(&change.stable, &change.candidate, targets),
-        traffic: TrafficTarget::Only(change.candidate.clone()),
+        sizes: both(&change.stable, &change.candidate, SizeTargets { leaving, coming: draft.wanted() }),
+        traffic: serving(draft, &change.candidate, &change.stable),
         waiting_for: Some(waiting),
     }
 }
 
 fn baking(draft: &Draft<'_>, change: &Change) -> Allocation {
     let since = draft.situation.since.unwrap_or(draft.now);
-    let drained = later(since, DRAIN_SECONDS) <= draft.now;
-    let old = draft.size(&change.stable);
-    let leaving = if drained || old.counts.ready == 0 { 0 } else { old.asked };
+    let drained = later(since, DRAIN_SECONDS) <= draft.now && draft.selects_only(&change.candidate);
+    let (old, new) = (draft.size(&change.stable), draft.size(&change.candidate));
+    let stays = old.counts.ready > 0 && (!drained || new.counts.ready == 0);
+    let leaving = if stays { old.asked.min(draft.wanted()) } else { 0 };
     let bake = draft.observed.spec().operation.strategy().bake_seconds();
     Allocation {
         sizes: both(&change.stable, &change.candidate, SizeTargets { leaving, coming: draft.wanted() }),
-        traffic: TrafficTarget::Only(change.candidate.clone()),
+        traffic: serving(draft, &change.candidate, &change.stable),
         waiting_for: Some(format!("{bake} s without trouble of {}", change.candidate)),
     }
 }
 
 fn returning(draft: &Draft<'_>, back: &Return) -> Allocation {
     let wanted = draft.wanted();
-    let (failed, home) = (draft.size(&back.candidate), draft.size(&back.stable));
+    let failed = draft.size(&back.candidate);
     let pace = draft.pace(&back.candidate, &back.stable);
-    let room = match draft.assess(&back.stable, None, Traffic::None) {
+    let room = match draft.assess_home(&back.stable) {
         Assessment::Fault(fault) if fault.blame == crate::api::Blame::Environment => Room::Needed,
         Assessment::Fault(_) | Assessment::Fine | Assessment::Watching { .. } | Assessment::Hold { .. } => Room::Enough,
     };
-    let below = draft.surge().below;
-    // Warm enough, or the only one that serves: all traffic at once. Else what serves shares it.
-    let home_serves = home.counts.ready > 0 && home.counts.ready >= wanted - below;
-    let traffic = if home_serves || failed.counts.ready == 0 || matches!(pace, Pace::OneAtATime) || draft.stray_pods() > 0 {
-        TrafficTarget::Only(back.stable.clone())
-    } else {
-        TrafficTarget::Shared
-    };
+    let targets = go_home(pace, wanted, failed, size_in_traffic(draft, &back.stable), room);
     Allocation {
-        sizes: both(&back.candidate, &back.stable, go_home(pace, wanted, failed, home, room)),
-        traffic,
+        sizes: both(&back.candidate, &back.stable, targets),
+        traffic: homeward(draft, back, pace),
         waiting_for: Some(format!("{}, {} of {} to end", pods_ready(draft, &back.stable), failed.counts.live, back.candidate)),
     }
+}
+
+/// Who gets traffic on the way back: home alone as soon as it is warm enough, or nobody else serves; until then both,
+/// or, where pods of both cannot stand behind one Service, whoever serves more.
+fn homeward(draft: &Draft<'_>, back: &Return, pace: Pace) -> TrafficTarget {
+    let (failed, home) = (draft.counts(&back.candidate).ready, draft.counts(&back.stable).ready);
+    let warm = home > 0 && home >= draft.wanted() - draft.surge().below;
+    let only = |name: &String| TrafficTarget::Only(name.clone());
+    if warm || failed == 0 || pace == Pace::OneAtATime {
+        return only(&back.stable);
+    }
+    if draft.stray_pods() > 0 || draft.compatible(&back.candidate, &back.stable) == Compatibility::OneAtATime {
+        return if home >= failed { only(&back.stable) } else { only(&back.candidate) };
+    }
+    TrafficTarget::Shared
 }

@@ -75,7 +75,7 @@ impl Edge {
 pub struct EdgeRow {
     /// The decision.
     pub edge: Edge,
-    /// The states that it leaves; empty: no state yet.
+    /// The states that it leaves. `Start` and `Repair` are also taken where there is no state (yet, or any more).
     pub from: &'static [RolloutState],
     /// The states that it can lead to.
     pub to: &'static [RolloutState],
@@ -91,17 +91,19 @@ use RolloutState::{Baking, Promoting, Returning, Rolling, Starting, Steady};
 pub const EDGES: [EdgeRow; 16] = [
     EdgeRow {
         edge: Edge::Start,
-        from: &[],
+        from: &[Starting, Steady, Rolling, Promoting, Baking, Returning],
         to: &[Starting],
-        when: "the first revision b is known",
+        when: "the first revision b is known and not suspended; from a state: all that it speaks of is lost",
         then: "checkpoint; record b, its objects, the root Service",
     },
     EdgeRow {
         edge: Edge::Repair,
         from: &[Starting, Steady, Rolling, Promoting, Baking, Returning],
-        to: &[Starting, Steady],
+        to: &[Starting, Steady, Rolling, Promoting, Baking, Returning],
         when: "the status is lost or impossible, or names a revision without record, but something runs",
-        then: "checkpoint the last promoted revision (or the running Deployment) as stable; nothing restarts",
+        then: "a lost record is made from its Deployment, and the state stays; a lost status: checkpoint the last \
+               promoted revision (or the running Deployment) as stable, or as the one that another returns to where \
+               that one serves; nothing restarts",
     },
     EdgeRow {
         edge: Edge::Started,
@@ -135,7 +137,7 @@ pub const EDGES: [EdgeRow; 16] = [
         edge: Edge::PromoteAtOnce,
         from: &[Rolling],
         to: &[Promoting],
-        when: "a has no ready pod at all and b has one",
+        when: "a has no ready pod at all and b has one, where traffic flips or a did not serve when b began",
         then: "as Promote; b grows to its full size behind it",
     },
     EdgeRow {
@@ -149,14 +151,15 @@ pub const EDGES: [EdgeRow; 16] = [
         edge: Edge::Finish,
         from: &[Baking, Rolling, Promoting],
         to: &[Steady],
-        when: "the bake time is over; or the spec moves on while a does not serve and b does",
+        when: "the bake time is over and b has a ready pod; or the spec moves on while a does not serve and b does",
         then: "checkpoint stable = b; b's record says promoted; a's objects are deleted, its record stays",
     },
     EdgeRow {
         edge: Edge::Reject,
         from: &[Rolling, Promoting, Baking],
         to: &[Returning],
-        when: "a verdict against b, or the deadline, and a served when b began",
+        when: "a verdict against b, or the deadline (in Baking: no ready pod for so long after its end), and a served \
+               when b began",
         then: "checkpoint why; the root Service to a where it is warm, a to full size; b to 0; b's record says rejected",
     },
     EdgeRow {
@@ -164,7 +167,8 @@ pub const EDGES: [EdgeRow; 16] = [
         from: &[Steady, Rolling, Promoting, Baking],
         to: &[Returning],
         when: "a person asks to leave b for a",
-        then: "as Reject, by that person; a is made again from its record if need be",
+        then: "as Reject, by that person; a is made again from its record if need be; where b shares the traffic, a \
+               third revision is gone to by way of the stable one",
     },
     EdgeRow {
         edge: Edge::Supersede,
@@ -175,9 +179,9 @@ pub const EDGES: [EdgeRow; 16] = [
     },
     EdgeRow {
         edge: Edge::FixForward,
-        from: &[Rolling, Promoting, Returning],
+        from: &[Rolling, Promoting, Baking, Returning],
         to: &[Rolling],
-        when: "the spec resolves to c while a serves nothing and cannot be returned to",
+        when: "the spec resolves to c, not rejected, while a serves nothing and cannot be returned to",
         then: "checkpoint c against what still serves; the other one's pods go",
     },
     EdgeRow {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::desired::{Desired, desired};
-use super::draft::Draft;
+use super::draft::{Draft, Durable};
 use super::drift;
 use super::edges::Edge;
 use super::observed::{ChildKey, Deleting, LiveChild, Observed, Ownership};
@@ -136,7 +136,7 @@ pub fn plan(observed: &Observed, now: Timestamp) -> Plan {
     let status = status::build(&mut draft, &wanted);
     let worth = status::worth(observed.service.status.as_ref(), &status);
     let mut steps = Vec::new();
-    if !draft.edges.is_empty() {
+    if !draft.edges.is_empty() || draft.durable == Durable::Always {
         steps.push(Step::Checkpoint(Box::new(status.clone())));
     }
     steps.extend(writes(&draft, &wanted));
@@ -172,7 +172,8 @@ fn writes(draft: &Draft<'_>, wanted: &Desired) -> Vec<Step> {
     let mut applies: Vec<Apply> = wanted
         .children
         .iter()
-        .filter_map(|(key, child)| difference(observed, key, child, owner.as_ref()))
+        .filter(|(key, _)| !is_unreadable(draft, key))
+        .filter_map(|(key, child)| difference(draft, key, child, owner.as_ref()))
         .collect();
     applies.sort_by_key(|apply| (apply.turn, apply.child.kind));
     let applies = applies.into_iter().map(|apply| Step::Apply(Box::new(apply)));
@@ -221,16 +222,23 @@ impl Turn {
     }
 }
 
+/// Whether a record is there that cannot be read. Its data cannot be changed, and it is evidence.
+fn is_unreadable(draft: &Draft<'_>, key: &ChildKey) -> bool {
+    let live = draft.observed.children.get(key).filter(|live| live.deleting == Deleting::No);
+    key.0 == ChildKind::ControllerRevision && live.is_some() && !draft.observed.records.contains_key(&key.1)
+}
+
 /// What has to be applied for `child` to be as wanted.
 fn difference(
-    observed: &Observed,
+    draft: &Draft<'_>,
     key: &ChildKey,
     child: &Child,
     owner: Option<&OwnerReference>,
 ) -> Option<Apply> {
+    let observed = draft.observed;
     let (child, digest) = stamped(child, owner);
     let turn = Turn::of(&child, observed.children.get(key));
-    let refused = observed.failures.get(key).filter(|failure| failure.digest == digest);
+    let refused = observed.failures.get(key).filter(|failure| failure.digest == digest && !draft.tried_now());
     let apply = |uid: Option<&str>, reason| {
         Some(Apply { child: child.clone(), digest: digest.clone(), uid: uid.map(str::to_owned), reason, turn })
     };

@@ -6,11 +6,11 @@ use serde::Serialize;
 
 use super::desired::{Desired, TrafficTarget};
 use super::draft::Draft;
-use super::observed::{FailureClass, Observed};
+use super::observed::{ChildKey, FailureClass, LiveChild, Observed};
 use super::replicas::Pace;
 use super::resolve::Resolution;
 use super::state::{Change, Held, Return, State};
-use super::transition::{deadline_fault, home_fault};
+use super::transition::{HELD, clock_stands, deadline_fault, home_fault};
 use crate::api::conditions::{ConditionStatus, ConditionType};
 use crate::api::{
     Blame, HistoryEntry, InventoryEntry, MicroserviceStatus, Phase, RevisionStatus, Role, RolloutStatus, StableHealth,
@@ -28,6 +28,10 @@ const HISTORY: usize = 10;
 const REVISIONS: usize = 10;
 /// The most entries of the inventory.
 const INVENTORY: usize = 100;
+/// The most addresses.
+const URLS: usize = 16;
+/// The most bytes of all of it, so that a decision is never refused for its evidence.
+const STATUS_BYTES: usize = 16 * 1024;
 
 /// Whether a status is worth a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -87,7 +91,7 @@ pub fn build(draft: &mut Draft<'_>, wanted: &Desired) -> MicroserviceStatus {
     let observed = draft.observed;
     let before = observed.status();
     let summary = summarise(draft, &before, wanted);
-    let summary = overruled(draft, &before, summary);
+    let summary = overruled(draft, &before, wanted, summary);
     let carrying = observed.pods.iter().filter(|(revision, _)| wanted.traffic.includes(revision));
     let counts = carrying.map(|(_, pods)| readiness(pods)).fold(Counts::default(), |sum, next| Counts {
         live: sum.live + next.live,
@@ -110,7 +114,7 @@ pub fn build(draft: &mut Draft<'_>, wanted: &Desired) -> MicroserviceStatus {
         commands: commands(draft, &before),
         history: history(draft, &before),
         inventory: inventory(wanted),
-        urls: wanted.urls.clone(),
+        urls: wanted.urls.iter().take(URLS).cloned().collect(),
         conditions: Vec::new(),
     };
     let mut conditions = Conditions { before: &before.conditions, generation: observed.generation(), now: draft.now, all: Vec::new() };
@@ -126,8 +130,35 @@ pub fn build(draft: &mut Draft<'_>, wanted: &Desired) -> MicroserviceStatus {
     add_rolled_out(draft, &mut conditions);
     add_parts(draft, wanted, &mut conditions);
     status.conditions = conditions.all;
+    fitted(status)
+}
+
+/// The status cut to what may be written: what can be found elsewhere goes first, and of the past the oldest.
+fn fitted(mut status: MicroserviceStatus) -> MicroserviceStatus {
+    while serde_json::to_vec(&status).map_or(0, |bytes| bytes.len()) > STATUS_BYTES {
+        let half = |length: usize| length / 2;
+        if status.revisions.iter().any(|revision| revision.changes.is_some()) {
+            status.revisions.iter_mut().for_each(|revision| revision.changes = None);
+        } else if status.inventory.len() > FEW || status.urls.len() > FEW {
+            status.inventory.truncate(half(status.inventory.len()).max(FEW));
+            status.urls.truncate(half(status.urls.len()).max(FEW));
+        } else if status.revisions.len() > FEW || status.history.len() > FEW {
+            status.revisions.truncate(half(status.revisions.len()).max(FEW));
+            status.history.truncate(half(status.history.len()).max(FEW));
+        } else if status.conditions.iter().any(|condition| condition.message.len() > SHORT_BYTES) {
+            status.conditions.iter_mut().for_each(|condition| condition.message = cut(&condition.message, SHORT_BYTES));
+        } else {
+            // The rest is small, or cannot be done without.
+            break;
+        }
+    }
     status
 }
+
+/// How much of each list stays in any case.
+const FEW: usize = 2;
+/// The most bytes of the message of a condition where there is no room; the whole one is in `message`.
+const SHORT_BYTES: usize = 256;
 
 // --- what is going on
 
@@ -211,19 +242,21 @@ fn steady(draft: &mut Draft<'_>, before: &MicroserviceStatus, stable: &str, held
         Assessment::Fault(fault) => Summary::stalled(&fault.reason, format!("{waiting}: {}", fault.message)),
         found => {
             wake_for(draft, &found);
-            let deadline = unready_since(before).map(|since| {
-                super::draft::later(since, draft.observed.spec().operation.strategy().progress_deadline_seconds())
-            });
-            match deadline {
-                Some(deadline) if deadline <= draft.now => Summary::stalled("PodsNotReady", waiting),
-                Some(deadline) => {
-                    draft.wake(deadline);
-                    Summary::waiting("PodsNotReady", waiting)
-                }
-                None => Summary::waiting("PodsNotReady", waiting),
+            let patience = patience(draft, before);
+            draft.wake(patience);
+            if patience <= draft.now {
+                Summary::stalled("PodsNotReady", waiting)
+            } else {
+                Summary::waiting("PodsNotReady", waiting)
             }
         }
     }
+}
+
+/// Until when a service that is not ready is said to be waiting.
+fn patience(draft: &Draft<'_>, before: &MicroserviceStatus) -> Timestamp {
+    let seconds = draft.observed.spec().operation.strategy().progress_deadline_seconds();
+    super::draft::later(unready_since(before).unwrap_or(draft.now), seconds)
 }
 
 /// Since when the service has not been ready.
@@ -234,13 +267,13 @@ fn unready_since(before: &MicroserviceStatus) -> Option<Timestamp> {
 
 fn changing(draft: &mut Draft<'_>, change: &Change, reason: &str, wanted: &Desired) -> Summary {
     let waiting = wanted.waiting_for.clone().unwrap_or_default();
-    let past_deadline = draft.deadline(change.progress) <= draft.now && reason != "Baking";
+    let past_deadline = draft.deadline(change.progress) <= draft.now && reason != "Baking" && !clock_stands(draft);
     match draft.judge(change) {
         Assessment::Fault(fault) if change.stable_health == StableHealth::Broken => Summary::stalled(
             "NoHealthyTarget",
             format!("{}: {}; {} did not serve before, so there is nothing to return to", fault.reason, fault.message, change.stable),
         ),
-        Assessment::Hold { message, .. } => Summary::progressing("Hold", message),
+        Assessment::Hold { message, .. } => Summary::progressing(HELD, message),
         _ if past_deadline && change.stable_health == StableHealth::Broken => {
             Summary::stalled("NoHealthyTarget", deadline_fault(draft, &change.candidate).message)
         }
@@ -268,8 +301,8 @@ fn returning(draft: &Draft<'_>, back: &Return, wanted: &Desired) -> Summary {
 }
 
 /// What overrules the state: a refused child, and suspension.
-fn overruled(draft: &Draft<'_>, before: &MicroserviceStatus, summary: Summary) -> Summary {
-    let summary = match worst_refusal(draft.observed) {
+fn overruled(draft: &mut Draft<'_>, before: &MicroserviceStatus, wanted: &Desired, summary: Summary) -> Summary {
+    let summary = match worst_refusal(draft.observed, wanted) {
         Some((class, message)) if summary.stalled.is_none() => match class {
             FailureClass::Invalid => Summary::stalled("ChildRefused", message),
             FailureClass::Forbidden => Summary::stalled("ChildForbidden", message),
@@ -287,19 +320,29 @@ fn overruled(draft: &Draft<'_>, before: &MicroserviceStatus, summary: Summary) -
 }
 
 /// A dependency that has been missing for longer than the deadline is no progress any more.
-fn past_patience(draft: &Draft<'_>, before: &MicroserviceStatus, summary: Summary) -> Summary {
-    let patience = draft.observed.spec().operation.strategy().progress_deadline_seconds();
-    let missing = matches!(draft.resolution, Resolution::Unresolved(_)) && summary.reconciling.is_some();
-    match unready_since(before) {
-        Some(since) if missing && super::draft::later(since, patience) <= draft.now => {
-            let reason = summary.ready.1.clone();
-            Summary::stalled(&reason, summary.message)
-        }
-        _ => summary,
+fn past_patience(draft: &mut Draft<'_>, before: &MicroserviceStatus, summary: Summary) -> Summary {
+    let missing = matches!(&draft.resolution, Resolution::Unresolved(missing) if missing.reason == summary.ready.1);
+    if !missing || summary.reconciling.is_none() {
+        return summary;
     }
+    let patience = patience(draft, before);
+    draft.wake(patience);
+    if patience > draft.now {
+        return summary;
+    }
+    let reason = summary.ready.1.clone();
+    Summary::stalled(&reason, summary.message)
 }
 
-fn worst_refusal(observed: &Observed) -> Option<(FailureClass, String)> {
+/// The gravest of what was refused, or cannot be written because the name is taken.
+fn worst_refusal(observed: &Observed, wanted: &Desired) -> Option<(FailureClass, String)> {
+    let taken = |key: &&ChildKey| observed.children.get(*key).is_some_and(LiveChild::is_taken);
+    if observed.failures.values().all(|failure| failure.class != FailureClass::Invalid)
+        && let Some((kind, name)) = wanted.children.keys().find(taken)
+    {
+        let message = format!("{} {name} exists, is not ours and is left alone: delete or rename it", kind.kind());
+        return Some((FailureClass::Foreign, message));
+    }
     let rank = |class: FailureClass| match class {
         FailureClass::Invalid => 0,
         FailureClass::Foreign => 1,
@@ -365,7 +408,10 @@ fn add_rolled_out(draft: &Draft<'_>, conditions: &mut Conditions<'_>) {
 /// One condition for each part that cannot be served; none where all is well.
 fn add_parts(draft: &Draft<'_>, wanted: &Desired, conditions: &mut Conditions<'_>) {
     let observed = draft.observed;
-    if let Some((class, message)) = worst_refusal(observed) {
+    if !observed.unreadable.is_empty() {
+        let message = observed.unreadable.join("; ");
+        conditions.add(ConditionType::ChildrenApplied, ConditionStatus::False, "RecordUnreadable", &message);
+    } else if let Some((class, message)) = worst_refusal(observed, wanted) {
         let reason = match class {
             FailureClass::Invalid => "ChildRefused",
             FailureClass::Forbidden => "ChildForbidden",
@@ -373,10 +419,6 @@ fn add_parts(draft: &Draft<'_>, wanted: &Desired, conditions: &mut Conditions<'_
             FailureClass::Transient => "ApiServerTrouble",
         };
         conditions.add(ConditionType::ChildrenApplied, ConditionStatus::False, reason, &message);
-    }
-    if !observed.unreadable.is_empty() {
-        let message = observed.unreadable.join("; ");
-        conditions.add(ConditionType::ChildrenApplied, ConditionStatus::False, "RecordUnreadable", &message);
     }
     if let Some(contest) = observed.contested.first() {
         let message = format!(
@@ -526,7 +568,7 @@ fn rollout(draft: &Draft<'_>, wanted: &Desired) -> Option<RolloutStatus> {
         cause.message = shortened(&cause.message);
     }
     if let State::Rolling(change) | State::Promoting(change) = &draft.situation.state {
-        status.deadline = Some(Time(draft.deadline(change.progress)));
+        status.deadline = (!clock_stands(draft)).then(|| Time(draft.deadline(change.progress)));
         status.step = Some(1);
         status.of = Some(1);
     }
@@ -553,8 +595,10 @@ fn commands(draft: &Draft<'_>, before: &MicroserviceStatus) -> Vec<crate::api::C
 fn history(draft: &Draft<'_>, before: &MicroserviceStatus) -> Vec<HistoryEntry> {
     let mut history = draft.ended.clone();
     history.reverse();
-    let known = |seq: i64| draft.ended.iter().any(|e| e.seq == seq);
-    history.extend(before.history.iter().filter(|e| !known(e.seq)).cloned());
+    history.extend(before.history.iter().cloned());
+    // Its key in the schema: twice the same, and nothing could be written any more.
+    let mut seen = std::collections::BTreeSet::new();
+    history.retain(|entry| seen.insert(entry.seq));
     history.truncate(HISTORY);
     history
 }
@@ -569,11 +613,15 @@ fn inventory(wanted: &Desired) -> Vec<InventoryEntry> {
 }
 
 /// At most [`MESSAGE_BYTES`], cut between characters.
-fn shortened(text: &str) -> String {
-    if text.len() <= MESSAGE_BYTES {
+pub fn shortened(text: &str) -> String {
+    cut(text, MESSAGE_BYTES)
+}
+
+fn cut(text: &str, bytes: usize) -> String {
+    if text.len() <= bytes {
         return text.to_owned();
     }
-    let end = (0..=MESSAGE_BYTES - 3).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
+    let end = (0..=bytes.saturating_sub(3)).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
     format!("{}...", &text[..end])
 }
 

@@ -198,8 +198,8 @@ fn repair(draft: &mut Draft<'_>, lost: &str) {
         return draft.enter(Edge::Repair, state);
     }
     let stable = draft.situation.state.stable().map(str::to_owned).filter(|name| name != lost);
-    if draft.situation.state.coming() == Some(lost) || stable.is_none() {
-        draft.end_rollout(lost, "Interrupted", None);
+    if let Some(candidate) = draft.situation.state.coming().and(draft.situation.state.candidate()).map(str::to_owned) {
+        draft.end_rollout(&candidate, "Interrupted", None);
     }
     match stable {
         Some(stable) => draft.enter(Edge::Repair, State::Steady { stable, held: None }),
@@ -239,7 +239,10 @@ fn rest_on(draft: &mut Draft<'_>, stable: String) {
     match serving_beside(draft, &stable) {
         Some(candidate) => {
             let verdict = draft.records.get(&candidate).and_then(|record| record.notes.rejected.clone());
-            let cause = verdict.as_ref().map_or_else(superseded_cause(&stable), |verdict| rejected_cause(verdict));
+            let cause = match &verdict {
+                Some(verdict) => rejected_cause(verdict),
+                None => superseded_cause(&stable),
+            };
             draft.situation.trial = verdict.map_or(1, |verdict| verdict.trial);
             let progress = Progress::none(draft.now);
             draft.enter(Edge::Repair, State::Returning(Return { stable, candidate, cause, progress }));
@@ -252,9 +255,12 @@ fn rejected_cause(verdict: &VerdictNote) -> ReturnCause {
     ReturnCause { blame: Blame::Candidate, reason: verdict.reason.clone(), message: verdict.message.clone() }
 }
 
-fn superseded_cause(by: &str) -> impl FnOnce() -> ReturnCause {
-    let message = format!("the spec asks for {by} now");
-    || ReturnCause { blame: Blame::Superseded, reason: "Superseded".to_owned(), message }
+fn superseded_cause(by: &str) -> ReturnCause {
+    ReturnCause {
+        blame: Blame::Superseded,
+        reason: "Superseded".to_owned(),
+        message: format!("the spec asks for {by} now"),
+    }
 }
 
 /// Who has ready pods although the service is to rest on `stable`, which has not enough.
@@ -354,7 +360,7 @@ fn steady(draft: &mut Draft<'_>, stable: &str, held: Option<&Held>) {
     }
     let again = held.filter(|h| h.candidate == target.name);
     if let Some(verdict) = target.notes.rejected.clone()
-        && !commands::retry(draft.observed, &target.name, verdict.trial)
+        && !may_be_tried(draft, &target)
     {
         if again.is_none() {
             hold_rejected(draft, stable, &target.name, &verdict);
@@ -477,7 +483,7 @@ fn superseded(draft: &mut Draft<'_>, change: &Change) -> bool {
     }
     let stable_serves = draft.counts(&change.stable).ready > 0 || change.stable_health == StableHealth::Healthy;
     if stable_serves || target.name == change.stable {
-        let cause = superseded_cause(&target.name)();
+        let cause = superseded_cause(&target.name);
         go_back(draft, Edge::Supersede, &change.stable, &change.candidate, cause);
     } else if draft.counts(&change.candidate).ready >= draft.wanted() && draft.in_force(&change.candidate) {
         finish(draft, change);
@@ -642,7 +648,7 @@ fn rollback(draft: &mut Draft<'_>, named: &str, serving: &str, to: String) {
         draft.situation.previous = None;
     }
     // Nobody spoke against a revision that is only on the way.
-    let cause = if named == serving { person_cause(named, &to) } else { superseded_cause(&to)() };
+    let cause = if named == serving { person_cause(named, &to) } else { superseded_cause(&to) };
     go_back(draft, Edge::Rollback, &to, serving, cause);
 }
 

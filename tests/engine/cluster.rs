@@ -57,10 +57,6 @@ impl Pod {
         self.ready_since.is_some() && self.ends.is_none()
     }
 
-    pub fn is_live(&self) -> bool {
-        self.ends.is_none()
-    }
-
     fn set_ready(&mut self, ready: bool, now: Timestamp) {
         match (ready, self.ready_since) {
             (true, None) => {
@@ -265,10 +261,6 @@ impl Cluster {
 
     pub fn ready(&self, revision: &str) -> i32 {
         i32::try_from(self.pods.iter().filter(|pod| pod.revision == revision && pod.is_ready()).count()).unwrap()
-    }
-
-    pub fn live(&self, revision: &str) -> i32 {
-        i32::try_from(self.pods.iter().filter(|pod| pod.revision == revision && pod.is_live()).count()).unwrap()
     }
 }
 

@@ -210,8 +210,11 @@ impl World {
 
     /// The revision of an image tag.
     pub fn name(&self, tag: &str) -> String {
-        let found = self.names.iter().find(|(_, alias)| *alias == tag).map(|(name, _)| name.clone());
-        found.unwrap_or_else(|| panic!("no revision {tag} in {:?}\n{}", self.names, self.story()))
+        self.known(tag).unwrap_or_else(|| panic!("no revision {tag} in {:?}\n{}", self.names, self.story()))
+    }
+
+    fn known(&self, tag: &str) -> Option<String> {
+        self.names.iter().find(|(_, alias)| *alias == tag).map(|(name, _)| name.clone())
     }
 
     /// What tests call a revision.
@@ -224,7 +227,7 @@ impl World {
     }
 
     pub fn deployment(&self, tag: &str) -> Option<&Stored> {
-        self.object(ChildKind::Deployment, &self.name(tag))
+        self.object(ChildKind::Deployment, &self.known(tag)?)
     }
 
     pub fn asked(&self, tag: &str) -> i32 {
@@ -232,7 +235,7 @@ impl World {
     }
 
     pub fn ready(&self, tag: &str) -> i32 {
-        self.cluster.ready(&self.name(tag))
+        self.known(tag).map_or(0, |name| self.cluster.ready(&name))
     }
 
     /// Which revision the root Service selects: its tag, or "all".
