@@ -90,22 +90,36 @@ impl AuditLog {
 
     fn marked(marker: String) -> Self {
         let path = cluster_dir().join("log/audit.log");
-        let offset = std::fs::metadata(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).len();
-        Self { path, marker, read: Mutex::new(Read { offset, requests: Vec::new() }) }
+        let offset = std::fs::metadata(&path)
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+            .len();
+        Self {
+            path,
+            marker,
+            read: Mutex::new(Read {
+                offset,
+                requests: Vec::new(),
+            }),
+        }
     }
 
     /// The requests by those whose user agent starts with `agent`.
     pub fn requests(&self, agent: &str) -> Vec<Request> {
         let mut read = self.read.lock().unwrap();
         read.go_on(&self.path, &self.marker);
-        read.requests.iter().filter(|request| request.agent.starts_with(agent)).cloned().collect()
+        read.requests
+            .iter()
+            .filter(|request| request.agent.starts_with(agent))
+            .cloned()
+            .collect()
     }
 }
 
 impl Read {
     fn go_on(&mut self, path: &Path, marker: &str) {
         let mut file = File::open(path).expect("the audit log can be opened");
-        file.seek(SeekFrom::Start(self.offset)).expect("the audit log has not shrunk");
+        file.seek(SeekFrom::Start(self.offset))
+            .expect("the audit log has not shrunk");
         let mut lines = BufReader::new(file);
         let mut line = String::new();
         while lines.read_line(&mut line).is_ok_and(|length| length > 0) {
@@ -124,7 +138,13 @@ impl Read {
 
 fn request(line: &str) -> Option<Request> {
     let event: Value = serde_json::from_str(line).ok()?;
-    let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let text = |pointer: &str| {
+        event
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
     let time = |pointer: &str| text(pointer).parse::<Timestamp>().ok();
     Some(Request {
         verb: text("/verb"),
@@ -133,7 +153,10 @@ fn request(line: &str) -> Option<Request> {
         name: text("/objectRef/name"),
         agent: text("/userAgent"),
         user: text("/user/username"),
-        code: event.pointer("/responseStatus/code").and_then(Value::as_i64).unwrap_or_default(),
+        code: event
+            .pointer("/responseStatus/code")
+            .and_then(Value::as_i64)
+            .unwrap_or_default(),
         received: time("/requestReceivedTimestamp")?,
         answered: time("/stageTimestamp")?,
         uri: text("/requestURI"),

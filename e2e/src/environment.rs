@@ -22,7 +22,11 @@ pub fn cluster_dir() -> PathBuf {
 /// What the pods of the cluster are.
 pub fn pods() -> Pods {
     let mode = std::fs::read_to_string(cluster_dir().join("mode")).unwrap_or_default();
-    if mode.trim() == "simulated" { Pods::Simulated } else { Pods::Real }
+    if mode.trim() == "simulated" {
+        Pods::Simulated
+    } else {
+        Pods::Real
+    }
 }
 
 /// A command of the cluster's runner, for example `["apiserver", "restart"]`. Panics where it fails.
@@ -30,9 +34,8 @@ pub fn cluster(arguments: &[&str]) -> String {
     let runner = std::env::var("CLUSTER_BIN").unwrap_or_else(|_| "cluster".to_owned());
     let output = Command::new(&runner)
         .args(arguments)
+        // Not --dir, which not every command takes.
         .env("CLUSTER_DIR", cluster_dir())
-        .arg("--dir")
-        .arg(cluster_dir())
         .output()
         .unwrap_or_else(|error| panic!("CLUSTER_BIN={runner} cannot be run: {error}"));
     let words = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -52,9 +52,12 @@ pub async fn get(address: SocketAddr, path: &str) -> Result<Answer, String> {
 }
 
 async fn exchange(method: Method, address: SocketAddr, path: &str) -> Result<Answer, String> {
-    let stream = TcpStream::connect(address).await.map_err(|error| format!("connect: {error}"))?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
+    let stream = TcpStream::connect(address)
+        .await
+        .map_err(|error| format!("connect: {error}"))?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| error.to_string())?;
     let driver = tokio::spawn(connection);
     let request = Request::builder()
         .method(method)
@@ -63,12 +66,22 @@ async fn exchange(method: Method, address: SocketAddr, path: &str) -> Result<Ans
         .header("connection", "close")
         .body(Empty::<Bytes>::new())
         .map_err(|error| error.to_string())?;
-    let response = sender.send_request(request).await.map_err(|error| error.to_string());
+    let response = sender
+        .send_request(request)
+        .await
+        .map_err(|error| error.to_string());
     let answer = match response {
         Ok(response) => {
             let code = response.status().as_u16();
-            let body = response.into_body().collect().await.map_err(|error| error.to_string());
-            body.map(|body| Answer { code, body: String::from_utf8_lossy(&body.to_bytes()).into_owned() })
+            let body = response
+                .into_body()
+                .collect()
+                .await
+                .map_err(|error| error.to_string());
+            body.map(|body| Answer {
+                code,
+                body: String::from_utf8_lossy(&body.to_bytes()).into_owned(),
+            })
         }
         Err(error) => Err(error),
     };

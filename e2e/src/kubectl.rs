@@ -25,7 +25,11 @@ impl Said {
 
     /// Its complaint. Panics where it did not fail.
     pub fn refused(self) -> String {
-        assert!(!self.succeeded, "kubectl was expected to fail, and said: {}", self.out);
+        assert!(
+            !self.succeeded,
+            "kubectl was expected to fail, and said: {}",
+            self.out
+        );
         self.err
     }
 }
@@ -34,7 +38,11 @@ impl Said {
 pub fn kubectl(arguments: &[&str], input: Option<&str>) -> Said {
     let mut child = Command::new(environment::kubectl_binary())
         .args(arguments)
-        .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
+        .stdin(if input.is_some() {
+            Stdio::piped()
+        } else {
+            Stdio::null()
+        })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

@@ -92,10 +92,20 @@ fn quick(name: &str, image: &str, port: u16, path: &str) -> Manifest {
 
 /// podinfo, which behaves.
 pub fn podinfo(name: &str, version: &str) -> Manifest {
-    quick(name, &format!("registry.local/podinfo:{version}"), 9898, "/readyz")
+    quick(
+        name,
+        &format!("registry.local/podinfo:{version}"),
+        9898,
+        "/readyz",
+    )
 }
 
 /// The application that misbehaves on demand: by environment from its start on, by requests while it runs.
 pub fn misbehave(name: &str, version: &str) -> Manifest {
-    quick(name, &format!("registry.local/misbehave:{version}"), 8080, "/ready")
+    quick(
+        name,
+        &format!("registry.local/misbehave:{version}"),
+        8080,
+        "/ready",
+    )
 }

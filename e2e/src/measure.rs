@@ -31,7 +31,10 @@ pub async fn assert_reaction(s: &Scenario, service: &str, stable: &str, evidence
     };
     let helped = crate::eventually("a write that helps", async || {
         let requests = s.audit.requests(OPERATOR);
-        requests.into_iter().find(|r| r.received >= told.received && helps(r)).ok_or_else(|| "none".to_owned())
+        requests
+            .into_iter()
+            .find(|r| r.received >= told.received && helps(r))
+            .ok_or_else(|| "none".to_owned())
     })
     .await;
     let checkpoint = s

@@ -39,19 +39,33 @@ impl Operator {
         let mut random = Random::new();
         let mut byte = || u8::try_from(1 + random.below(250)).unwrap_or(1);
         let address = SocketAddr::from((Ipv4Addr::new(127, byte(), byte(), byte()), 8080));
-        let mut operator = Self { options, address, child: None };
+        let mut operator = Self {
+            options,
+            address,
+            child: None,
+        };
         operator.spawn();
         operator
     }
 
     fn spawn(&mut self) {
-        let log = File::options().create(true).append(true).open(&self.options.log).expect("the log can be written");
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(&self.options.log)
+            .expect("the log can be written");
         // setpriv sees to it that the operator does not outlive the test, whatever ends the test.
         let mut command = Command::new("setpriv");
         command
             .args(["--pdeathsig", "KILL", "--"])
             .arg(environment::operator_binary())
-            .args(["run", "--log-format", "json", "--namespaces", &self.options.namespaces.join(",")])
+            .args([
+                "run",
+                "--log-format",
+                "json",
+                "--namespaces",
+                &self.options.namespaces.join(","),
+            ])
             .args(["--metrics-address", &self.address.to_string()])
             .args(&self.options.flags)
             .stdin(Stdio::null())
@@ -90,8 +104,12 @@ impl Operator {
 
     /// Ends it with SIGTERM and waits. Answers whether it ended with success.
     pub fn stop(&mut self) -> bool {
-        let Some(mut child) = self.child.take() else { return true };
-        let _ = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
+        let Some(mut child) = self.child.take() else {
+            return true;
+        };
+        let _ = Command::new("kill")
+            .args(["-TERM", &child.id().to_string()])
+            .status();
         child.wait().expect("the operator ends").success()
     }
 
@@ -116,7 +134,9 @@ impl Operator {
     /// The lines of its log.
     pub fn log(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(&self.options.log).unwrap_or_default();
-        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+        text.lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect()
     }
 
     /// The last lines of its log, as text.

@@ -81,10 +81,17 @@ pub struct Proxy {
 impl Proxy {
     /// Starts one that passes everything on. Its kubeconfig is written to `directory`.
     pub async fn start(client: Client, directory: &Path) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port is free");
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .await
+            .expect("a port is free");
         let address = listener.local_addr().expect("it is bound");
         let (cut, _) = watch::channel(0);
-        let shared = Arc::new(Shared { client, rules: Mutex::default(), seen: Mutex::default(), cut });
+        let shared = Arc::new(Shared {
+            client,
+            rules: Mutex::default(),
+            seen: Mutex::default(),
+            cut,
+        });
         let router = Router::new().fallback(pass).with_state(Arc::clone(&shared));
         let task = tokio::spawn(async move {
             let _ = axum::serve(listener, router).await;
@@ -99,7 +106,12 @@ impl Proxy {
             "contexts": [{"name": "proxy", "context": {"cluster": "proxy", "user": "proxy"}}],
         });
         std::fs::write(&kubeconfig, text.to_string()).expect("the kubeconfig can be written");
-        Self { shared, address, task: task.abort_handle(), kubeconfig }
+        Self {
+            shared,
+            address,
+            task: task.abort_handle(),
+            kubeconfig,
+        }
     }
 
     /// The kubeconfig that leads through it.
@@ -109,7 +121,11 @@ impl Proxy {
 
     /// Does something to the next `times` requests that are `chosen`.
     pub fn fail(&self, fault: Fault, times: usize, chosen: impl Fn(&Seen) -> bool + Send + Sync + 'static) {
-        self.shared.rules.lock().unwrap().push(Rule { chosen: Box::new(chosen), fault, left: times });
+        self.shared.rules.lock().unwrap().push(Rule {
+            chosen: Box::new(chosen),
+            fault,
+            left: times,
+        });
     }
 
     /// Passes everything on again.
@@ -148,7 +164,9 @@ impl Shared {
     /// The fault for a request, which is noted.
     fn judge(&self, mut seen: Seen) -> Option<Fault> {
         let mut rules = self.rules.lock().unwrap();
-        let rule = rules.iter_mut().find(|rule| rule.left > 0 && (rule.chosen)(&seen));
+        let rule = rules
+            .iter_mut()
+            .find(|rule| rule.left > 0 && (rule.chosen)(&seen));
         if let Some(rule) = rule {
             rule.left -= 1;
             seen.fault = Some(rule.fault);
@@ -160,7 +178,11 @@ impl Shared {
 }
 
 async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    let seen = Seen { method: request.method().to_string(), uri: request.uri().to_string(), fault: None };
+    let seen = Seen {
+        method: request.method().to_string(),
+        uri: request.uri().to_string(),
+        fault: None,
+    };
     match shared.judge(seen) {
         Some(Fault::Status(code)) => refusal(code),
         Some(Fault::Hang) => futures::future::pending().await,
@@ -182,9 +204,15 @@ async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response {
 
 async fn send(shared: &Shared, request: Request) -> Result<http::Response<kube::client::Body>, String> {
     let (head, body) = request.into_parts();
-    let bytes = axum::body::to_bytes(body, 8 << 20).await.map_err(|error| error.to_string())?;
+    let bytes = axum::body::to_bytes(body, 8 << 20)
+        .await
+        .map_err(|error| error.to_string())?;
     let request = http::Request::from_parts(head, kube::client::Body::from(bytes.to_vec()));
-    shared.client.send(request).await.map_err(|error| error.to_string())
+    shared
+        .client
+        .send(request)
+        .await
+        .map_err(|error| error.to_string())
 }
 
 async fn forward(shared: &Shared, request: Request) -> Response {
@@ -220,7 +248,9 @@ fn refusal(code: u16) -> Response {
     });
     let mut answer = Response::new(Body::from(status.to_string()));
     *answer.status_mut() = StatusCode::from_u16(code).expect("a status code");
-    answer.headers_mut().insert("content-type", http::HeaderValue::from_static("application/json"));
+    answer
+        .headers_mut()
+        .insert("content-type", http::HeaderValue::from_static("application/json"));
     answer
 }
 
@@ -229,6 +259,8 @@ fn broken() -> Response {
     let mut answer = Response::new(Body::from_stream(futures::stream::once(async {
         Err::<String, _>(std::io::Error::other("dropped"))
     })));
-    answer.headers_mut().insert("content-length", http::HeaderValue::from_static("10"));
+    answer
+        .headers_mut()
+        .insert("content-length", http::HeaderValue::from_static("10"));
     answer
 }

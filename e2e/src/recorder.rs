@@ -45,10 +45,17 @@ where
                     Ok(Event::Delete(object)) => (object, true),
                     Ok(Event::Init | Event::InitDone) | Err(_) => continue,
                 };
-                sink.lock().unwrap().push(Sighting { at: Timestamp::now(), object, gone });
+                sink.lock().unwrap().push(Sighting {
+                    at: Timestamp::now(),
+                    object,
+                    gone,
+                });
             }
         });
-        Self { seen, task: task.abort_handle() }
+        Self {
+            seen,
+            task: task.abort_handle(),
+        }
     }
 
     /// Everything so far.
@@ -60,7 +67,10 @@ where
     pub async fn first(&self, what: &str, is: impl Fn(&K) -> bool) -> Sighting<K> {
         crate::eventually(what, async || {
             let seen = self.seen.lock().unwrap();
-            let found = seen.iter().find(|sighting| !sighting.gone && is(&sighting.object)).cloned();
+            let found = seen
+                .iter()
+                .find(|sighting| !sighting.gone && is(&sighting.object))
+                .cloned();
             found.ok_or_else(|| format!("{} states, none of them so", seen.len()))
         })
         .await

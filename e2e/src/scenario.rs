@@ -31,7 +31,16 @@ use crate::wait::{eventually, patience};
 
 /// Begins the description of a scenario. `name` is short, as in `crash-loop`.
 pub fn scenario(name: &'static str) -> Setup {
-    Setup { name, real: false, flags: Vec::new(), proxied: false, user: None, operator: true, awaited: true, neighbour: false }
+    Setup {
+        name,
+        real: false,
+        flags: Vec::new(),
+        proxied: false,
+        user: None,
+        operator: true,
+        awaited: true,
+        neighbour: false,
+    }
 }
 
 /// What a scenario needs.
@@ -124,7 +133,11 @@ impl Setup {
         let client = client(None).await;
         install_crd();
         let namespace = make_namespace(&client, self.name).await;
-        let neighbour = if self.neighbour { Some(make_namespace(&client, self.name).await) } else { None };
+        let neighbour = if self.neighbour {
+            Some(make_namespace(&client, self.name).await)
+        } else {
+            None
+        };
         let proxy = if self.proxied {
             Some(Proxy::start(self::client(self.user.clone()).await, &cluster_dir()).await)
         } else {
@@ -158,7 +171,16 @@ impl Setup {
         } else {
             None
         };
-        Scenario { name: self.name, namespace, client, proxy, audit, options, operator: Mutex::new(operator), neighbour }
+        Scenario {
+            name: self.name,
+            namespace,
+            client,
+            proxy,
+            audit,
+            options,
+            operator: Mutex::new(operator),
+            neighbour,
+        }
     }
 }
 
@@ -176,7 +198,11 @@ async fn make_namespace(client: &Client, name: &str) -> String {
         .expect("the namespace can be made");
     // Without it no pod can be made; a user's namespace has it long since.
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), &namespace);
-    await_condition(accounts, "default", |found: Option<&ServiceAccount>| found.is_some()).await.unwrap();
+    await_condition(accounts, "default", |found: Option<&ServiceAccount>| {
+        found.is_some()
+    })
+    .await
+    .unwrap();
     namespace
 }
 
@@ -184,7 +210,9 @@ async fn make_namespace(client: &Client, name: &str) -> String {
 pub async fn client(kubeconfig: Option<PathBuf>) -> Client {
     let options = KubeConfigOptions::default();
     let mut config = match kubeconfig {
-        Some(path) => Config::from_custom_kubeconfig(Kubeconfig::read_from(path).unwrap(), &options).await.unwrap(),
+        Some(path) => Config::from_custom_kubeconfig(Kubeconfig::read_from(path).unwrap(), &options)
+            .await
+            .unwrap(),
         None => Config::infer().await.expect("KUBECONFIG leads to a cluster"),
     };
     config.default_retry = false;
@@ -195,8 +223,11 @@ pub async fn client(kubeconfig: Option<PathBuf>) -> Client {
 pub fn crds() -> String {
     static TEXT: OnceLock<String> = OnceLock::new();
     TEXT.get_or_init(|| {
-        let output = std::process::Command::new(environment::operator_binary()).arg("crds").output();
-        let output = output.unwrap_or_else(|error| panic!("{}: {error}", environment::operator_binary().display()));
+        let output = std::process::Command::new(environment::operator_binary())
+            .arg("crds")
+            .output();
+        let output =
+            output.unwrap_or_else(|error| panic!("{}: {error}", environment::operator_binary().display()));
         String::from_utf8(output.stdout).expect("the CRDs are text")
     })
     .clone()
@@ -207,7 +238,12 @@ pub fn install_crd() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         kubectl(&["apply", "-f", "-"], Some(&crds())).ok();
-        let wait = ["wait", "--for=condition=Established", "--timeout=60s", "crd/microservices.microservice.dev"];
+        let wait = [
+            "wait",
+            "--for=condition=Established",
+            "--timeout=60s",
+            "crd/microservices.microservice.dev",
+        ];
         kubectl(&wait, None).ok();
     });
 }
@@ -239,7 +275,10 @@ impl Scenario {
 
     /// Starts an operator that is the user of this kubeconfig, without waiting for its caches.
     pub async fn start_operator_as(&self, kubeconfig: PathBuf) {
-        let options = OperatorOptions { kubeconfig: Some(kubeconfig), ..self.options.clone() };
+        let options = OperatorOptions {
+            kubeconfig: Some(kubeconfig),
+            ..self.options.clone()
+        };
         *self.operator.lock().await = Some(Operator::start(options));
     }
 
@@ -255,22 +294,45 @@ impl Scenario {
 
     /// Kills the operator, where it runs, and starts it again.
     pub async fn restart_operator(&self) {
-        self.operator.lock().await.as_mut().expect("there is one").restart().await;
+        self.operator
+            .lock()
+            .await
+            .as_mut()
+            .expect("there is one")
+            .restart()
+            .await;
     }
 
     /// Kills the operator and starts it again, without waiting for its caches.
     pub async fn bounce_operator(&self) {
-        self.operator.lock().await.as_mut().expect("there is one").restart_without_waiting();
+        self.operator
+            .lock()
+            .await
+            .as_mut()
+            .expect("there is one")
+            .restart_without_waiting();
     }
 
     /// Waits until the operator is ready.
     pub async fn operator_ready(&self) {
-        self.operator.lock().await.as_mut().expect("there is one").ready().await;
+        self.operator
+            .lock()
+            .await
+            .as_mut()
+            .expect("there is one")
+            .ready()
+            .await;
     }
 
     /// A page of the operator, for example /metrics.
     pub async fn page(&self, path: &str) -> String {
-        self.operator.lock().await.as_ref().expect("there is one").page(path).await
+        self.operator
+            .lock()
+            .await
+            .as_ref()
+            .expect("there is one")
+            .page(path)
+            .await
     }
 
     /// The proxy, where asked for.
@@ -278,11 +340,20 @@ impl Scenario {
         self.proxy.as_ref().expect("the scenario is proxied")
     }
 
+    /// The lines of the operator's log.
+    pub async fn log(&self) -> Vec<Value> {
+        self.operator.lock().await.as_ref().expect("there is one").log()
+    }
+
     /// Waits for a line of the operator's log.
     pub async fn log_line(&self, what: &str, is: impl Fn(&Value) -> bool) -> Value {
         eventually(&format!("a log line: {what}"), async || {
             let lines = self.operator.lock().await.as_ref().expect("there is one").log();
-            lines.iter().find(|line| is(line)).cloned().ok_or_else(|| format!("{} other lines", lines.len()))
+            lines
+                .iter()
+                .find(|line| is(line))
+                .cloned()
+                .ok_or_else(|| format!("{} other lines", lines.len()))
         })
         .await
     }
@@ -310,11 +381,18 @@ impl Scenario {
     /// Makes an object.
     pub async fn create<K>(&self, object: Value) -> K
     where
-        K: kube::Resource<Scope = kube::core::NamespaceResourceScope> + Clone + Debug + DeserializeOwned + serde::Serialize,
+        K: kube::Resource<Scope = kube::core::NamespaceResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + serde::Serialize,
         K::DynamicType: Default,
     {
         let object: K = serde_json::from_value(object).expect("an object of that kind");
-        self.api().create(&PostParams::default(), &object).await.expect("the object can be made")
+        self.api()
+            .create(&PostParams::default(), &object)
+            .await
+            .expect("the object can be made")
     }
 
     /// Lays a merge patch over an object, as the field manager `manager`.
@@ -323,9 +401,14 @@ impl Scenario {
         K: kube::Resource<Scope = kube::core::NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
         K::DynamicType: Default,
     {
-        let params = PatchParams { field_manager: Some(manager.to_owned()), ..PatchParams::default() };
+        let params = PatchParams {
+            field_manager: Some(manager.to_owned()),
+            ..PatchParams::default()
+        };
         let api: Api<K> = self.api();
-        api.patch(name, &params, &Patch::Merge(&patch)).await.unwrap_or_else(|error| panic!("{name}: {error}"))
+        api.patch(name, &params, &Patch::Merge(&patch))
+            .await
+            .unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
     /// Annotates a Microservice.
@@ -341,7 +424,9 @@ impl Scenario {
         K::DynamicType: Default,
     {
         let api: Api<K> = self.api();
-        api.delete(name, &DeleteParams::background()).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+        api.delete(name, &DeleteParams::background())
+            .await
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
     }
 
     /// The objects of a kind, by name.
@@ -351,7 +436,11 @@ impl Scenario {
         K::DynamicType: Default,
     {
         let api: Api<K> = self.api();
-        let mut items = api.list(&ListParams::default()).await.expect("it can be listed").items;
+        let mut items = api
+            .list(&ListParams::default())
+            .await
+            .expect("it can be listed")
+            .items;
         items.sort_by_key(|item| item.meta().name.clone());
         items
     }
@@ -363,7 +452,9 @@ impl Scenario {
         K::DynamicType: Default,
     {
         let api: Api<K> = self.api();
-        api.get(name).await.unwrap_or_else(|error| panic!("{name}: {error}"))
+        api.get(name)
+            .await
+            .unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
     /// An object, if it is there.
@@ -373,7 +464,9 @@ impl Scenario {
         K::DynamicType: Default,
     {
         let api: Api<K> = self.api();
-        api.get_opt(name).await.unwrap_or_else(|error| panic!("{name}: {error}"))
+        api.get_opt(name)
+            .await
+            .unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
     /// A Microservice.
@@ -387,9 +480,17 @@ impl Scenario {
         match watched(api.clone(), name, &is).await {
             Some(found) => found,
             None => {
-                let status = api.get_opt(name).await.ok().flatten().and_then(|found| found.status);
+                let status = api
+                    .get_opt(name)
+                    .await
+                    .ok()
+                    .flatten()
+                    .and_then(|found| found.status);
                 let status = serde_json::to_string_pretty(&status).unwrap_or_default();
-                panic!("waited {} s in vain for {name} {what}; its status: {status}", patience().as_secs())
+                panic!(
+                    "waited {} s in vain for {name} {what}; its status: {status}",
+                    patience().as_secs()
+                )
             }
         }
     }
@@ -401,7 +502,8 @@ impl Scenario {
 
     /// Waits until what a Microservice asks for was taken back.
     pub async fn taken_back(&self, name: &str) -> Microservice {
-        self.wait_for(name, "to be taken back", StatusExt::is_taken_back).await
+        self.wait_for(name, "to be taken back", StatusExt::is_taken_back)
+            .await
     }
 
     /// Applies a Microservice and waits until it is healthy.
@@ -429,8 +531,12 @@ impl Scenario {
         match watched(api.clone(), name, &is).await {
             Some(found) => found,
             None => {
-                let found = serde_json::to_string(&api.get_opt(name).await.ok().flatten()).unwrap_or_default();
-                panic!("waited {} s in vain for {name} {what}; it is: {found}", patience().as_secs())
+                let found =
+                    serde_json::to_string(&api.get_opt(name).await.ok().flatten()).unwrap_or_default();
+                panic!(
+                    "waited {} s in vain for {name} {what}; it is: {found}",
+                    patience().as_secs()
+                )
             }
         }
     }
@@ -438,14 +544,21 @@ impl Scenario {
     /// Waits until there is no such object.
     pub async fn gone<K>(&self, name: &str)
     where
-        K: kube::Resource<Scope = kube::core::NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + 'static,
+        K: kube::Resource<Scope = kube::core::NamespaceResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Send
+            + 'static,
         K::DynamicType: Default,
     {
         let api: Api<K> = self.api();
-        eventually(&format!("{name} to be gone"), async || match api.get_opt(name).await {
-            Ok(None) => Ok(()),
-            Ok(Some(found)) => Err(format!("{:?}", found.meta().deletion_timestamp)),
-            Err(error) => Err(error.to_string()),
+        eventually(&format!("{name} to be gone"), async || {
+            match api.get_opt(name).await {
+                Ok(None) => Ok(()),
+                Ok(Some(found)) => Err(format!("{:?}", found.meta().deletion_timestamp)),
+                Err(error) => Err(error.to_string()),
+            }
         })
         .await;
     }
@@ -455,7 +568,9 @@ impl Scenario {
         let api: Api<Pod> = self.api();
         let selector = ListParams::default().labels(&format!("microservice.dev/revision={revision}"));
         let pods = api.list(&selector).await.expect("pods can be listed").items;
-        pods.into_iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).collect()
+        pods.into_iter()
+            .filter(|pod| pod.metadata.deletion_timestamp.is_none())
+            .collect()
     }
 
     /// Waits until a revision has this many ready pods, and no others.
@@ -463,7 +578,11 @@ impl Scenario {
         eventually(&format!("{count} ready pods of {revision}"), async || {
             let pods = self.pods_of(revision).await;
             let ready = pods.iter().filter(|pod| is_ready(pod)).count();
-            if ready == count && pods.len() == count { Ok(pods) } else { Err(format!("{ready} of {}", pods.len())) }
+            if ready == count && pods.len() == count {
+                Ok(pods)
+            } else {
+                Err(format!("{ready} of {}", pods.len()))
+            }
         })
         .await
     }
@@ -485,7 +604,13 @@ impl Scenario {
     /// The revision whose pods a Service selects; `None`: those of all.
     pub async fn selected(&self, service: &str) -> Option<String> {
         let service: Service = self.get(service).await;
-        service.spec.unwrap().selector.unwrap().get("microservice.dev/revision").cloned()
+        service
+            .spec
+            .unwrap()
+            .selector
+            .unwrap()
+            .get("microservice.dev/revision")
+            .cloned()
     }
 
     // --- traffic
@@ -494,24 +619,45 @@ impl Scenario {
     pub async fn address(&self, service: &str, port: &str) -> SocketAddr {
         let service: Service = self.get(service).await;
         let spec = service.spec.unwrap();
-        let found = spec.ports.unwrap().into_iter().find(|p| p.name.as_deref() == Some(port)).expect("that port");
-        SocketAddr::new(spec.cluster_ip.unwrap().parse().unwrap(), u16::try_from(found.port).unwrap())
+        let found = spec
+            .ports
+            .unwrap()
+            .into_iter()
+            .find(|p| p.name.as_deref() == Some(port))
+            .expect("that port");
+        SocketAddr::new(
+            spec.cluster_ip.unwrap().parse().unwrap(),
+            u16::try_from(found.port).unwrap(),
+        )
     }
 
     /// Starts requests to a Service's port named http.
     pub async fn load(&self, service: &str) -> Load {
         let address = self.address(service, "http").await;
         // kube-proxy follows the EndpointSlices a moment later.
-        eventually("the Service to answer", async || crate::http_client::get(address, "/").await).await;
+        eventually("the Service to answer", async || {
+            crate::http_client::get(address, "/").await
+        })
+        .await;
         Load::start(address)
     }
 
     /// Posts to a pod of the application that misbehaves, for example `/exit?code=3`.
     pub async fn tell(&self, pod: &Pod, path: &str) {
-        let address = pod.status.as_ref().and_then(|status| status.pod_ip.as_deref()).expect("the pod has an address");
+        let address = pod
+            .status
+            .as_ref()
+            .and_then(|status| status.pod_ip.as_deref())
+            .expect("the pod has an address");
         let address = SocketAddr::new(address.parse().unwrap(), 8080);
         match crate::http_client::ask(http::Method::POST, address, path).await {
-            Ok(answer) => assert!(answer.code < 300, "{}: {path}: {}: {}", pod.name_any(), answer.code, answer.body),
+            Ok(answer) => assert!(
+                answer.code < 300,
+                "{}: {path}: {}: {}",
+                pod.name_any(),
+                answer.code,
+                answer.body
+            ),
             // The answer may die with the process.
             Err(_) if path.starts_with("/exit") || path.starts_with("/allocate") => {}
             Err(error) => panic!("{}: {error}", pod.name_any()),
@@ -521,7 +667,9 @@ impl Scenario {
     /// Waits until a rollout against the present revision has begun. Answers the candidate.
     pub async fn candidate(&self, name: &str) -> String {
         let found = self
-            .wait_for(name, "to have a candidate", |found| found.is_current() && found.candidate().is_some())
+            .wait_for(name, "to have a candidate", |found| {
+                found.is_current() && found.candidate().is_some()
+            })
             .await;
         found.candidate().unwrap()
     }
@@ -549,7 +697,8 @@ impl Scenario {
         let mut events: Vec<Event> = self.list().await;
         events.sort_by_key(|event| event.event_time.as_ref().map(|time| time.0));
         let ours = events.into_iter().filter(|event| {
-            event.reporting_controller.as_deref() == Some("microservice-operator") && event.reason.as_deref() == Some(reason)
+            event.reporting_controller.as_deref() == Some("microservice-operator")
+                && event.reason.as_deref() == Some(reason)
         });
         ours.filter_map(|event| event.note).collect()
     }
@@ -558,7 +707,11 @@ impl Scenario {
     pub async fn event(&self, reason: &str, words: &str) -> String {
         eventually(&format!("an event {reason} that says {words:?}"), async || {
             let notes = self.notes(reason).await;
-            notes.iter().find(|note| note.contains(words)).cloned().ok_or_else(|| format!("{notes:?}"))
+            notes
+                .iter()
+                .find(|note| note.contains(words))
+                .cloned()
+                .ok_or_else(|| format!("{notes:?}"))
         })
         .await
     }
@@ -570,7 +723,10 @@ impl Scenario {
 
     /// Runs kubectl in this namespace with `input`.
     pub fn kubectl_with(&self, arguments: &[&str], input: Option<&str>) -> Said {
-        let all: Vec<&str> = ["-n", &self.namespace].into_iter().chain(arguments.iter().copied()).collect();
+        let all: Vec<&str> = ["-n", &self.namespace]
+            .into_iter()
+            .chain(arguments.iter().copied())
+            .collect();
         kubectl(&all, input)
     }
 
@@ -582,13 +738,25 @@ impl Scenario {
         }
         eprintln!("--- what {} left in {}", self.name, self.namespace);
         let api: Api<Microservice> = self.api();
-        for found in api.list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default() {
+        for found in api
+            .list(&ListParams::default())
+            .await
+            .map(|list| list.items)
+            .unwrap_or_default()
+        {
             let brief = json!({"metadata": {"name": found.name_any(), "generation": found.metadata.generation,
                 "annotations": found.metadata.annotations}, "spec": found.spec, "status": found.status});
             eprintln!("{}", serde_json::to_string_pretty(&brief).unwrap_or_default());
         }
-        for kinds in ["controllerrevisions,deployments,services,configmaps,endpointslices", "pods", "events"] {
-            eprintln!("{}", self.kubectl(&["get", kinds, "-o", "wide", "--show-labels"]).out);
+        for kinds in [
+            "controllerrevisions,deployments,services,configmaps,endpointslices",
+            "pods",
+            "events",
+        ] {
+            eprintln!(
+                "{}",
+                self.kubectl(&["get", kinds, "-o", "wide", "--show-labels"]).out
+            );
         }
         if let Some(operator) = self.operator.lock().await.as_ref() {
             eprintln!("--- the operator's log\n{}", operator.tail(60));
@@ -602,7 +770,11 @@ impl Scenario {
             return;
         }
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
-        for namespace in [Some(self), self.neighbour.as_deref()].into_iter().flatten().map(|s| &s.namespace) {
+        for namespace in [Some(self), self.neighbour.as_deref()]
+            .into_iter()
+            .flatten()
+            .map(|s| &s.namespace)
+        {
             let _ = namespaces.delete(namespace, &DeleteParams::background()).await;
         }
     }
@@ -632,5 +804,9 @@ pub fn is_ready(pod: &Pod) -> bool {
 
 /// The revision that an object belongs to.
 pub fn revision_of(object: &impl ResourceExt) -> String {
-    object.labels().get("microservice.dev/revision").cloned().unwrap_or_default()
+    object
+        .labels()
+        .get("microservice.dev/revision")
+        .cloned()
+        .unwrap_or_default()
 }

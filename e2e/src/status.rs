@@ -47,10 +47,15 @@ impl StatusExt for Microservice {
             && self.candidate().is_some()
     }
     fn condition(&self, type_: &str) -> Option<Condition> {
-        self.said().conditions.into_iter().find(|condition| condition.type_ == type_)
+        self.said()
+            .conditions
+            .into_iter()
+            .find(|condition| condition.type_ == type_)
     }
     fn reason(&self, type_: &str, status: &str) -> Option<String> {
-        self.condition(type_).filter(|condition| condition.status == status).map(|condition| condition.reason)
+        self.condition(type_)
+            .filter(|condition| condition.status == status)
+            .map(|condition| condition.reason)
     }
     fn stable(&self) -> Option<String> {
         self.said().stable_revision
@@ -62,6 +67,9 @@ impl StatusExt for Microservice {
         self.said().rollout.map(|rollout| rollout.state)
     }
     fn revision(&self, name: &str) -> Option<RevisionStatus> {
-        self.said().revisions.into_iter().find(|revision| revision.name == name)
+        self.said()
+            .revisions
+            .into_iter()
+            .find(|revision| revision.name == name)
     }
 }

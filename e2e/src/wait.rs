@@ -7,7 +7,10 @@ const INTERVAL: Duration = Duration::from_millis(50);
 
 /// How long a test waits for what must come.
 pub fn patience() -> Duration {
-    let seconds = std::env::var("PATIENCE").ok().and_then(|text| text.parse().ok()).unwrap_or(60);
+    let seconds = std::env::var("PATIENCE")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(60);
     Duration::from_secs(seconds)
 }
 
@@ -23,7 +26,10 @@ pub async fn within<T>(limit: Duration, what: &str, mut look: impl AsyncFnMut() 
         match look().await {
             Ok(answer) => return answer,
             Err(seen) if began.elapsed() >= limit => {
-                panic!("waited {:.1} s in vain for {what}; last seen: {seen}", limit.as_secs_f64())
+                panic!(
+                    "waited {:.1} s in vain for {what}; last seen: {seen}",
+                    limit.as_secs_f64()
+                )
             }
             Err(_) => tokio::time::sleep(INTERVAL).await,
         }
@@ -35,7 +41,10 @@ pub async fn throughout(period: Duration, what: &str, mut look: impl AsyncFnMut(
     let began = Instant::now();
     while began.elapsed() < period {
         if let Err(seen) = look().await {
-            panic!("{what} did not last: after {:.1} s: {seen}", began.elapsed().as_secs_f64());
+            panic!(
+                "{what} did not last: after {:.1} s: {seen}",
+                began.elapsed().as_secs_f64()
+            );
         }
         tokio::time::sleep(INTERVAL).await;
     }

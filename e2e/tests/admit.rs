@@ -1,240 +1,723 @@
-//! What the API server refuses at apply, and what people see of the kind.
+//! What the API server admits and refuses, and how a person meets the resource with kubectl.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use e2e::environment::repository;
-use e2e::scenario::crds;
+use e2e::kubectl::kubectl;
+use e2e::manifest::merge;
+use e2e::scenario::{crds, install_crd};
 use e2e::status::StatusExt;
-use e2e::{Manifest, podinfo, scenario};
+use e2e::wait::eventually;
+use e2e::{environment, http_client, podinfo, scenario};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::ResourceExt;
 use microservice_operator::api::Microservice;
 use serde_json::{Value, json};
 
-/// The messages of all CEL rules of a schema.
-fn rules(schema: &Value, found: &mut BTreeSet<String>) {
-    match schema {
-        Value::Object(fields) => {
-            for rule in fields.get("x-kubernetes-validations").and_then(Value::as_array).into_iter().flatten() {
-                found.insert(rule["message"].as_str().expect("a rule has a message").to_owned());
-            }
-            fields.values().for_each(|field| rules(field, found));
+// --- the rules that the CRD holds
+
+/// The schema of the resource, as it is installed.
+fn schema() -> Value {
+    let crd: Value = serde_saphyr::from_str(&crds()).unwrap();
+    crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone()
+}
+
+/// Calls `look` with each schema and its path: `spec.routes[]`, or "" for the whole.
+fn walk(path: &str, schema: &Value, look: &mut impl FnMut(&str, &Value)) {
+    look(path, schema);
+    for (name, schema) in schema["properties"].as_object().into_iter().flatten() {
+        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        walk(&path, schema, look);
+    }
+    for (key, suffix) in [("items", "[]"), ("additionalProperties", "{}")] {
+        if schema[key].is_object() {
+            walk(&format!("{path}{suffix}"), &schema[key], look);
         }
-        Value::Array(items) => items.iter().for_each(|item| rules(item, found)),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 
-fn spec(overlay: Value) -> Manifest {
-    podinfo("web", "1.0.0").spec(overlay)
+// --- objects to be refused or admitted
+
+/// A Microservice with `spec` laid over the smallest one.
+fn object(name: &str, spec: Value) -> Value {
+    let mut object = json!({
+        "apiVersion": "microservice.dev/v1alpha1",
+        "kind": "Microservice",
+        "metadata": {"name": name},
+        "spec": {"image": "registry.local/podinfo:1.0.0", "ports": [{"name": "http", "containerPort": 9898}]},
+    });
+    merge(&mut object["spec"], spec);
+    object
 }
 
-fn route(fields: Value) -> Manifest {
-    let mut route = json!({"name": "public", "ingress": {}});
-    e2e::manifest::merge(&mut route, fields);
-    spec(json!({"routes": [route]}))
+/// Several objects in one input. Not a List: kubectl would check that by itself instead of asking the API server.
+fn stream(objects: &[Value]) -> String {
+    objects.iter().map(Value::to_string).collect::<Vec<_>>().join("\n")
 }
 
-fn autoscaling(fields: Value) -> Manifest {
-    let mut autoscaling = json!({"minReplicas": 2, "maxReplicas": 3, "cpu": 80});
-    e2e::manifest::merge(&mut autoscaling, fields);
-    spec(json!({"autoscaling": autoscaling}))
+/// How a person applies.
+#[derive(Clone, Copy, Debug)]
+enum Side {
+    Client,
+    Server,
 }
 
-/// What breaks each rule, and nothing else, by the start of its message.
-fn offenders() -> Vec<(&'static str, Manifest)> {
-    let ports = |second: Value| spec(json!({"ports": [{"name": "http", "containerPort": 9898}, second]}));
-    let external = json!([{"type": "External", "external": {"metric": {"name": "m"}, "target": {"type": "Value", "value": "1"}}}]);
-    let gateway = json!({"parentRefs": [{"name": "edge"}]});
+/// What kubectl says about each of some objects that it applies, by its name. One call for all of them.
+fn complaints(namespace: &str, side: Side, objects: &[Value]) -> BTreeMap<String, String> {
+    let mut arguments = vec!["-n", namespace, "apply", "-f", "-"];
+    if matches!(side, Side::Server) {
+        arguments.push("--server-side");
+    }
+    let said = kubectl(&arguments, Some(&stream(objects)));
+    assert!(!said.succeeded, "{side:?}: everything was admitted: {}", said.out);
+    assert_eq!(said.out, "", "{side:?}: something was admitted");
+    let mut found = BTreeMap::new();
+    for line in said.err.lines() {
+        let owner = objects.iter().filter_map(|object| object["metadata"]["name"].as_str()).find(|name| {
+            [format!("\"{name}\" is invalid: "), format!("({namespace}/{name};")].iter().any(|mark| line.contains(mark))
+        });
+        let owner = owner.unwrap_or_else(|| panic!("{side:?}: whose complaint is this? {line}"));
+        assert!(found.insert(owner.to_owned(), line.to_owned()).is_none(), "{side:?}: two complaints: {}", said.err);
+    }
+    found
+}
+
+/// An object that a rule in CEL refuses.
+struct Cel {
+    /// The field that the message names.
+    field: &'static str,
+    message: &'static str,
+    spec: Value,
+    name: Option<String>,
+}
+
+fn cel(field: &'static str, message: &'static str, spec: Value) -> Cel {
+    Cel { field, message, spec, name: None }
+}
+
+const NAME: &str = "metadata.name must be a DNS-1035 label of at most 45 characters (a-z, 0-9 and -, starting with a \
+                    letter), because the names of Services and revisions are made from it";
+const ROUTE_PORT: &str = "each of routes needs a port of this service: set routes[].port to the name of one of ports \
+                          (with service: Include), or add a port";
+const ONE_SOURCE: &str =
+    "each of files needs exactly one of configMap, secret, emptyDir, persistentVolumeClaim or projected";
+const ONE_WAY: &str = "each of routes needs exactly one of ingress or gateway";
+const VALUE_TARGET: &str =
+    "Object and External metrics of target type Value grow without bound while two revisions run: use AverageValue";
+const BOTH_ZERO: &str = "maxSurge and maxUnavailable cannot both be 0: no pod could ever be replaced";
+const NO_SURGE: &str = "with maxSurge 0 set maxUnavailable to at least 1: no pod could ever be replaced";
+const BUDGET_OFF: &str = "disruptionBudget.mode Disabled takes no maxUnavailable and no minAvailable";
+
+const SAME_PORT: &str = "no two of ports may have the same containerPort and protocol";
+const SAME_SERVICE_PORT: &str =
+    "no two of ports may have the same servicePort and protocol: set servicePort, or service: Exclude";
+const POD_LABELS: &str = "podLabels must not hold app.kubernetes.io/name, instance or managed-by, nor keys of \
+                          microservice.dev/: the operator sets these";
+const POD_ANNOTATIONS: &str = "podAnnotations must not hold keys of microservice.dev/: the operator sets these";
+const COMMON_LABELS: &str = "commonLabels must not hold app.kubernetes.io/name, instance or managed-by, nor keys of \
+                             microservice.dev/: the operator sets these";
+const CONFIG_SIZE: &str = "config may hold at most 128 KiB in all: put more into a ConfigMap and mount it with files";
+const CONFIG_KEYS: &str = "keys of config.files and config.env consist of letters, digits, '-', '_' and '.'";
+const MAX_UNAVAILABLE: &str =
+    "disruptionBudget.maxUnavailable is a number of pods or a percentage from 0% to 100%";
+const MIN_AVAILABLE: &str = "disruptionBudget.minAvailable is a number of pods or a percentage from 0% to 100%";
+const SURGE: &str = "rollingUpdate.maxSurge is a number of pods or a percentage from 0% to 100%";
+const UNAVAILABLE: &str = "rollingUpdate.maxUnavailable is a number of pods or a percentage from 0% to 100%";
+
+/// At least one case for each rule of the CRD.
+fn cel_cases() -> Vec<Cel> {
+    let port = |name: &str, number: i32| json!({"name": name, "containerPort": number});
+    let named = |name: &str| Cel { name: Some(name.to_owned()), ..cel("<nil>", NAME, json!({})) };
+    let ingress = |more: Value| {
+        let mut route = json!({"name": "public", "ingress": {}});
+        merge(&mut route, more);
+        json!({"routes": [route]})
+    };
+    let gateway = |more: Value| {
+        let mut route = json!({"name": "public", "gateway": {"parentRefs": [{"name": "edge"}]}});
+        merge(&mut route, more);
+        json!({"routes": [route]})
+    };
+    let scaled = |more: Value| {
+        let mut autoscaling = json!({"minReplicas": 1, "maxReplicas": 3, "cpu": 70});
+        merge(&mut autoscaling, more);
+        json!({"autoscaling": autoscaling})
+    };
+    let metric = |kind: &str, metric: Value| json!([{"type": kind, kind.to_lowercase(): metric}]);
+    let value = json!({"type": "Value", "value": "10"});
+    let file = |more: Value| {
+        let mut file = json!({"mountPath": "/data"});
+        merge(&mut file, more);
+        json!({"files": [file]})
+    };
+    let pace = |pace: Value| json!({"strategy": {"rollingUpdate": pace}});
     vec![
-        ("metadata.name must be a DNS-1035 label", podinfo("1web", "1.0.0")),
-        ("metadata.name must be a DNS-1035 label", podinfo("web.local", "1.0.0")),
-        ("metadata.name must be a DNS-1035 label", podinfo(&"w".repeat(46), "1.0.0")),
-        ("each of routes needs a port of this service", route(json!({"port": "grpc"}))),
-        ("each of routes needs a port of this service", route(json!({})).spec(json!({"ports": null, "probes": null}))),
-        ("monitoring.port must be", spec(json!({"monitoring": {"port": "metrics"}}))),
-        ("config.files needs config.mountPath", spec(json!({"config": {"files": {"a": "b"}}}))),
-        ("no two of ports may have the same containerPort", ports(json!({"name": "b", "containerPort": 9898, "servicePort": 1}))),
-        ("no two of ports may have the same servicePort", ports(json!({"name": "b", "containerPort": 1, "servicePort": 9898}))),
-        ("podLabels must not hold", spec(json!({"podLabels": {"app.kubernetes.io/name": "x"}}))),
-        ("podLabels must not hold", spec(json!({"podLabels": {"microservice.dev/revision": "x"}}))),
-        ("podAnnotations must not hold", spec(json!({"podAnnotations": {"microservice.dev/x": "x"}}))),
-        ("commonLabels must not hold", spec(json!({"commonLabels": {"app.kubernetes.io/managed-by": "x"}}))),
-        ("autoscaling.minReplicas must not exceed", autoscaling(json!({"minReplicas": 4}))),
-        ("autoscaling needs at least one of", autoscaling(json!({"cpu": null}))),
-        ("Object and External metrics of target type Value", autoscaling(json!({"metrics": external}))),
-        ("config may hold at most 128 KiB in all", spec(json!({"config": {"env": {"A": "x".repeat(131_073)}}}))),
-        ("keys of config.files and config.env", spec(json!({"config": {"env": {"A B": "x"}}}))),
-        ("disruptionBudget takes maxUnavailable or", spec(json!({"disruptionBudget": {"maxUnavailable": 1, "minAvailable": 1}}))),
-        ("disruptionBudget.mode Disabled takes no", spec(json!({"disruptionBudget": {"mode": "Disabled", "maxUnavailable": 1}}))),
-        ("disruptionBudget.maxUnavailable is a number", spec(json!({"disruptionBudget": {"maxUnavailable": "120%"}}))),
-        ("disruptionBudget.minAvailable is a number", spec(json!({"disruptionBudget": {"minAvailable": "half"}}))),
-        ("each of files needs exactly one of", spec(json!({"files": [{"mountPath": "/a"}]}))),
-        ("each of files needs exactly one of", spec(json!({"files": [{"mountPath": "/a", "emptyDir": {}, "configMap": {"name": "a"}}]}))),
-        ("track is for configMap and secret only", spec(json!({"files": [{"mountPath": "/a", "emptyDir": {}, "track": "None"}]}))),
-        ("secret.secretName is needed", spec(json!({"files": [{"mountPath": "/a", "secret": {}}]}))),
-        ("networkPolicy.egress needs mode", spec(json!({"networkPolicy": {"mode": "Ingress", "egress": [{}]}}))),
-        ("each of routes needs exactly one of ingress or gateway", route(json!({"ingress": null}))),
-        ("each of routes needs exactly one of ingress or gateway", route(json!({"gateway": gateway}))),
-        ("an Ingress cannot match headers", route(json!({"rules": [{"headers": [{"name": "a", "value": "b"}]}]}))),
-        (
-            "pathType ImplementationSpecific is for an ingress",
-            route(json!({"ingress": null, "gateway": gateway, "rules": [{"pathType": "ImplementationSpecific"}]})),
+        named(&"a".repeat(46)),
+        named("9lives"),
+        named("with.dot"),
+        cel("spec", ROUTE_PORT, ingress(json!({"port": "grpc"}))),
+        cel("spec", ROUTE_PORT, {
+            let mut spec = ingress(json!({}));
+            merge(&mut spec, json!({"ports": [{"name": "admin", "containerPort": 1, "service": "Exclude"}]}));
+            spec
+        }),
+        cel("spec", ROUTE_PORT, {
+            let mut spec = ingress(json!({}));
+            spec["ports"] = Value::Null;
+            spec
+        }),
+        cel("spec", SAME_PORT, {
+            json!({"ports": [port("a", 80), {"name": "b", "containerPort": 80, "service": "Exclude"}]})
+        }),
+        cel("spec", SAME_SERVICE_PORT, {
+            json!({"ports": [port("a", 80), {"name": "b", "containerPort": 81, "servicePort": 80}]})
+        }),
+        cel("spec", POD_LABELS, json!({"podLabels": {"app.kubernetes.io/name": "x"}})),
+        cel("spec", POD_LABELS, json!({"podLabels": {"app.kubernetes.io/instance": "x"}})),
+        cel("spec", POD_LABELS, json!({"podLabels": {"app.kubernetes.io/managed-by": "x"}})),
+        cel("spec", POD_LABELS, json!({"podLabels": {"microservice.dev/revision": "x"}})),
+        cel("spec", POD_ANNOTATIONS, json!({"podAnnotations": {"microservice.dev/anything": "x"}})),
+        cel("spec", COMMON_LABELS, json!({"commonLabels": {"app.kubernetes.io/managed-by": "x"}})),
+        cel("spec", COMMON_LABELS, json!({"commonLabels": {"microservice.dev/role": "x"}})),
+        cel("spec", "monitoring.port must be the name of one of ports", json!({"monitoring": {"port": "metrics"}})),
+        cel(
+            "spec",
+            "config.files needs config.mountPath, the directory in the container that the files appear in",
+            json!({"config": {"files": {"a": "b"}}}),
         ),
-        ("a headless Service is of type ClusterIP", spec(json!({"service": {"type": "NodePort", "headless": "Enabled"}}))),
-        ("serviceAccount.annotations needs create", spec(json!({"serviceAccount": {"annotations": {"a": "b"}}}))),
-        (
-            "strategy.rollingUpdate is for type RollingUpdate",
-            spec(json!({"strategy": {"type": "Recreate", "rollingUpdate": {"maxSurge": 1}}})),
+        cel(
+            "spec.autoscaling",
+            "autoscaling.minReplicas must not exceed maxReplicas",
+            scaled(json!({"minReplicas": 4})),
         ),
-        (
-            "maxSurge and maxUnavailable cannot both be 0",
-            spec(json!({"strategy": {"rollingUpdate": {"maxSurge": "0%", "maxUnavailable": 0}}})),
+        cel(
+            "spec.autoscaling",
+            "autoscaling needs at least one of cpu, memory or metrics",
+            scaled(json!({"cpu": null})),
         ),
-        ("with maxSurge 0 set maxUnavailable", spec(json!({"strategy": {"rollingUpdate": {"maxSurge": 0}}}))),
-        ("rollingUpdate.maxSurge is a number", spec(json!({"strategy": {"rollingUpdate": {"maxSurge": "one"}}}))),
-        ("rollingUpdate.maxUnavailable is a number", spec(json!({"strategy": {"rollingUpdate": {"maxUnavailable": "101%"}}}))),
+        cel("spec.autoscaling", VALUE_TARGET, {
+            let described = json!({"apiVersion": "v1", "kind": "Service", "name": "other"});
+            let object = json!({"describedObject": described, "metric": {"name": "m"}, "target": value});
+            scaled(json!({"metrics": metric("Object", object)}))
+        }),
+        cel("spec.autoscaling", VALUE_TARGET, {
+            scaled(json!({"metrics": metric("External", json!({"metric": {"name": "m"}, "target": value}))}))
+        }),
+        cel("spec.config", CONFIG_SIZE, json!({"config": {"env": {"LARGE": "x".repeat(131_073)}}})),
+        cel("spec.config", CONFIG_SIZE, {
+            let half = "x".repeat(65_537);
+            json!({"config": {"env": {"A": half}, "files": {"b": half}, "mountPath": "/etc/app"}})
+        }),
+        cel("spec.config", CONFIG_KEYS, json!({"config": {"env": {"A B": "x"}}})),
+        cel("spec.config", CONFIG_KEYS, json!({"config": {"files": {"a/b": "x"}, "mountPath": "/etc/app"}})),
+        cel(
+            "spec.disruptionBudget",
+            "disruptionBudget takes maxUnavailable or minAvailable, not both",
+            json!({"disruptionBudget": {"maxUnavailable": 1, "minAvailable": 1}}),
+        ),
+        cel("spec.disruptionBudget", BUDGET_OFF, json!({"disruptionBudget": {"mode": "Disabled", "maxUnavailable": 1}})),
+        cel("spec.disruptionBudget", BUDGET_OFF, json!({"disruptionBudget": {"mode": "Disabled", "minAvailable": 1}})),
+        cel("spec.disruptionBudget", MAX_UNAVAILABLE, json!({"disruptionBudget": {"maxUnavailable": "120%"}})),
+        cel("spec.disruptionBudget", MAX_UNAVAILABLE, json!({"disruptionBudget": {"maxUnavailable": -1}})),
+        cel("spec.disruptionBudget", MIN_AVAILABLE, json!({"disruptionBudget": {"minAvailable": "half"}})),
+        cel("spec.files[0]", ONE_SOURCE, file(json!({}))),
+        cel("spec.files[0]", ONE_SOURCE, file(json!({"emptyDir": {}, "configMap": {"name": "c"}}))),
+        cel("spec.files[0]", "track is for configMap and secret only", file(json!({"emptyDir": {}, "track": "None"}))),
+        cel("spec.files[0]", "secret.secretName is needed", file(json!({"secret": {"optional": true}}))),
+        cel(
+            "spec.networkPolicy",
+            "networkPolicy.egress needs mode: IngressAndEgress",
+            json!({"networkPolicy": {"mode": "Ingress", "egress": [{}]}}),
+        ),
+        cel("spec.routes[0]", ONE_WAY, ingress(json!({"ingress": null}))),
+        cel("spec.routes[0]", ONE_WAY, ingress(json!({"gateway": {"parentRefs": [{"name": "edge"}]}}))),
+        cel(
+            "spec.routes[0]",
+            "an Ingress cannot match headers: use a gateway route, or leave out headers",
+            ingress(json!({"rules": [{"path": "/"}, {"path": "/", "headers": [{"name": "x", "value": "y"}]}]})),
+        ),
+        cel(
+            "spec.routes[0]",
+            "pathType ImplementationSpecific is for an ingress only: use Prefix or Exact",
+            gateway(json!({"rules": [{"path": "/", "pathType": "ImplementationSpecific"}]})),
+        ),
+        cel(
+            "spec.service",
+            "a headless Service is of type ClusterIP: leave out type or headless",
+            json!({"service": {"headless": "Enabled", "type": "NodePort"}}),
+        ),
+        cel(
+            "spec.serviceAccount",
+            "serviceAccount.annotations needs create: Always, else the account is not ours to annotate",
+            json!({"serviceAccount": {"name": "theirs", "annotations": {"role": "admin"}}}),
+        ),
+        cel(
+            "spec.strategy",
+            "strategy.rollingUpdate is for type RollingUpdate only",
+            json!({"strategy": {"type": "Recreate", "rollingUpdate": {"maxSurge": 1}}}),
+        ),
+        cel("spec.strategy.rollingUpdate", BOTH_ZERO, pace(json!({"maxSurge": 0, "maxUnavailable": 0}))),
+        cel("spec.strategy.rollingUpdate", BOTH_ZERO, pace(json!({"maxSurge": "0%", "maxUnavailable": "0"}))),
+        cel("spec.strategy.rollingUpdate", NO_SURGE, pace(json!({"maxSurge": "0%"}))),
+        cel("spec.strategy.rollingUpdate", SURGE, pace(json!({"maxSurge": "lots"}))),
+        cel("spec.strategy.rollingUpdate", SURGE, pace(json!({"maxSurge": "101%"}))),
+        cel("spec.strategy.rollingUpdate", UNAVAILABLE, pace(json!({"maxUnavailable": "1.5"}))),
     ]
 }
 
 #[test]
-fn every_rule_refuses_with_its_message() {
-    scenario("rules").without_operator().run(async |s| {
-        let crd: Value = serde_saphyr::from_str(&crds()).expect("the CRD is YAML");
-        let mut messages = BTreeSet::new();
-        rules(&crd, &mut messages);
-        assert!(messages.len() > 20, "{messages:?}");
-        let mut untested = messages.clone();
-        for (start, manifest) in offenders() {
-            let mut matching = messages.iter().filter(|message| message.starts_with(start));
-            let message = matching.next().unwrap_or_else(|| panic!("no rule says {start:?}"));
-            assert!(matching.next().is_none(), "{start:?} is no single rule's");
-            untested.remove(message);
-            for how in [&["apply", "-f", "-"][..], &["apply", "--server-side", "-f", "-"]] {
-                let said = s.kubectl_with(how, Some(&manifest.text())).refused();
-                assert!(said.contains(message.as_str()), "{start:?}, {how:?}: {said}");
+fn every_rule_in_cel_refuses_with_its_message() {
+    let cases = cel_cases();
+    // A rule without a case has never refused anything.
+    let mut rules = BTreeSet::new();
+    walk("", &schema(), &mut |path, schema| {
+        for rule in schema["x-kubernetes-validations"].as_array().into_iter().flatten() {
+            rules.insert((path.to_owned(), rule["message"].as_str().expect("a rule has a message").to_owned()));
+        }
+    });
+    let covered: BTreeSet<(String, String)> = cases
+        .iter()
+        .map(|case| (case.field.replace("<nil>", "").replace("[0]", "[]"), case.message.to_owned()))
+        .collect();
+    assert_eq!(rules, covered, "left: the rules of the CRD, right: those with a case");
+
+    scenario("admit-cel").without_operator().run(async |s| {
+        let name = |index: usize, case: &Cel| case.name.clone().unwrap_or_else(|| format!("case-{index:02}"));
+        let objects: Vec<Value> =
+            cases.iter().enumerate().map(|(index, case)| object(&name(index, case), case.spec.clone())).collect();
+        for side in [Side::Client, Side::Server] {
+            let found = complaints(&s.namespace, side, &objects);
+            for (index, case) in cases.iter().enumerate() {
+                let name = name(index, case);
+                let said = found.get(&name).unwrap_or_else(|| panic!("{side:?}: {name}: nothing against {}", case.spec));
+                let (_, reason) = said.split_once(" is invalid: ").unwrap();
+                assert_eq!(reason, format!("{}: Invalid value: {}", case.field, case.message), "{side:?}: {}", case.spec);
             }
         }
-        assert_eq!(untested, BTreeSet::new(), "these rules have no test");
+        assert_eq!(s.list::<Microservice>().await.len(), 0);
+    });
+}
+
+/// An object that the schema refuses.
+struct Malformed {
+    /// The keyword of the schema.
+    class: &'static str,
+    spec: Value,
+    /// What client-side apply says.
+    client: String,
+    /// What server-side apply says, where that is something else: it looks at the shape before the schema.
+    server: Option<String>,
+}
+
+/// What is said beside the complaint, where the shape keeps CEL from running.
+const UNCHECKED: &str = "<nil>: Invalid value: null: some validation rules were not checked because the object was \
+                         invalid; correct the existing errors to complete validation";
+
+/// One case for each keyword that the schema of the spec uses.
+fn malformed_cases() -> Vec<Malformed> {
+    let one = |class, spec, client: &str| Malformed { class, spec, client: client.to_owned(), server: None };
+    let many: Vec<Value> = (0..33).map(|n| json!({"name": format!("p{n}"), "containerPort": 1000 + n})).collect();
+    let labels: BTreeMap<String, String> = (0..33).map(|n| (format!("k{n}"), "v".to_owned())).collect();
+    let twice = json!([{"name": "http", "containerPort": 80}, {"name": "http", "containerPort": 81}]);
+    let route = |hosts: Value| json!([{"name": "public", "hosts": hosts, "ingress": {}}]);
+    let parents = json!([{"name": "public", "gateway": {"parentRefs": []}}]);
+    vec![
+        one(
+            "pattern",
+            json!({"ports": [{"name": "Http", "containerPort": 80}]}),
+            "spec.ports[0].name: Invalid value: \"Http\": spec.ports[0].name in body should match \
+             '^[a-z0-9]([a-z0-9-]*[a-z0-9])?$'",
+        ),
+        one(
+            "enum",
+            json!({"deletionPolicy": "Keep"}),
+            &format!("[spec.deletionPolicy: Unsupported value: \"Keep\": supported values: \"Delete\", \"Orphan\", {UNCHECKED}]"),
+        ),
+        one(
+            "maximum",
+            json!({"replicas": 10_001}),
+            "spec.replicas: Invalid value: 10001: spec.replicas in body should be less than or equal to 10000",
+        ),
+        one(
+            "minimum",
+            json!({"strategy": {"progressDeadlineSeconds": 0}}),
+            "spec.strategy.progressDeadlineSeconds: Invalid value: 0: spec.strategy.progressDeadlineSeconds in body \
+             should be greater than or equal to 1",
+        ),
+        one(
+            "minLength",
+            json!({"image": ""}),
+            "spec.image: Invalid value: \"\": spec.image in body should be at least 1 chars long",
+        ),
+        one(
+            "maxLength",
+            json!({"ports": [{"name": "sixteen-chars-xx", "containerPort": 80}]}),
+            &format!("[spec.ports[0].name: Too long: may not be more than 15 bytes, {UNCHECKED}]"),
+        ),
+        one("maxItems", json!({"ports": many}), &format!("[spec.ports: Too many: 33: must have at most 32 items, {UNCHECKED}]")),
+        one(
+            "minItems",
+            json!({"routes": parents}),
+            "spec.routes[0].gateway.parentRefs: Invalid value: 0: spec.routes[0].gateway.parentRefs in body should have \
+             at least 1 items",
+        ),
+        one(
+            "maxProperties",
+            json!({"commonLabels": labels}),
+            &format!("[spec.commonLabels: Too many: 33: must have at most 32 items, {UNCHECKED}]"),
+        ),
+        one("required", json!({"image": null}), &format!("[spec.image: Required value, {UNCHECKED}]")),
+        Malformed {
+            server: Some(".spec.ports: duplicate entries for key [name=\"http\"]".to_owned()),
+            ..one("x-kubernetes-list-map-keys", json!({"ports": twice}), "spec.ports[1]: Duplicate value: {\"name\":\"http\"}")
+        },
+        Malformed {
+            server: Some(".spec.routes[name=\"public\"].hosts: duplicate entries for key [=\"a.example\"]".to_owned()),
+            ..one(
+                "set",
+                json!({"routes": route(json!(["a.example", "a.example"]))}),
+                "spec.routes[0].hosts[1]: Duplicate value: \"a.example\"",
+            )
+        },
+        Malformed {
+            server: Some(".spec.strategy.bakeSeconds: expected numeric (int or float), got string".to_owned()),
+            ..one(
+                "type",
+                json!({"strategy": {"bakeSeconds": "long"}}),
+                &format!(
+                    "[spec.strategy.bakeSeconds: Invalid value: \"string\": spec.strategy.bakeSeconds in body must be of \
+                     type integer: \"string\", {UNCHECKED}]"
+                ),
+            )
+        },
+    ]
+}
+
+/// The keywords of the schema of the spec that can refuse something.
+fn classes() -> BTreeSet<String> {
+    const KEYWORDS: [&str; 15] = [
+        "enum",
+        "exclusiveMaximum",
+        "exclusiveMinimum",
+        "maxItems",
+        "maxLength",
+        "maxProperties",
+        "maximum",
+        "minItems",
+        "minLength",
+        "minProperties",
+        "minimum",
+        "multipleOf",
+        "pattern",
+        "required",
+        "x-kubernetes-list-map-keys",
+    ];
+    let mut found = BTreeSet::from(["type".to_owned()]);
+    walk("spec", &schema()["properties"]["spec"], &mut |_, schema| {
+        found.extend(KEYWORDS.iter().filter(|keyword| !schema[**keyword].is_null()).map(|keyword| (*keyword).to_owned()));
+        if schema["x-kubernetes-list-type"] == "set" {
+            found.insert("set".to_owned());
+        }
+    });
+    found
+}
+
+#[test]
+fn every_class_of_schema_rule_refuses_with_its_message() {
+    let cases = malformed_cases();
+    let covered: BTreeSet<String> = cases.iter().map(|case| case.class.to_owned()).collect();
+    assert_eq!(classes(), covered, "left: the keywords of the schema, right: those with a case");
+
+    scenario("admit-schema").without_operator().run(async |s| {
+        let name = |class: &str| class.to_lowercase();
+        let objects: Vec<Value> = cases.iter().map(|case| object(&name(case.class), case.spec.clone())).collect();
+        for side in [Side::Client, Side::Server] {
+            let found = complaints(&s.namespace, side, &objects);
+            for case in &cases {
+                let name = name(case.class);
+                let said = found.get(&name).unwrap_or_else(|| panic!("{side:?}: nothing against {name}"));
+                match (&case.server, side) {
+                    (Some(shape), Side::Server) => {
+                        let (_, reason) = said.split_once("Kind=Microservice): ").unwrap_or_else(|| panic!("{said}"));
+                        assert_eq!(reason, shape, "{side:?}: {name}");
+                    }
+                    (Some(_) | None, Side::Client | Side::Server) => {
+                        let (_, reason) = said.split_once(" is invalid: ").unwrap_or_else(|| panic!("{said}"));
+                        assert_eq!(reason, case.client, "{side:?}: {name}");
+                    }
+                }
+            }
+        }
         assert_eq!(s.list::<Microservice>().await.len(), 0);
     });
 }
 
 #[test]
-fn the_schema_refuses_what_it_can() {
-    scenario("schema").without_operator().run(async |s| {
-        for (overlay, words) in [
-            (json!({"image": ""}), "spec.image in body should be at least 1 chars long"),
-            (json!({"replicas": -1}), "spec.replicas in body should be greater than or equal to 0"),
-            (json!({"imagePullPolicy": "Sometimes"}), "spec.imagePullPolicy: Unsupported value: \"Sometimes\""),
-            (json!({"ports": [{"name": "http", "containerPort": 0}]}), "spec.ports[0].containerPort"),
-            (json!({"ports": [{"name": "Http", "containerPort": 1}]}), "spec.ports[0].name"),
-            (json!({"ports": [{"name": "a", "containerPort": 1}, {"name": "a", "containerPort": 2}]}), "spec.ports[1]: Duplicate value"),
-            (json!({"strategy": {"type": "Canary"}}), "spec.strategy.type: Unsupported value: \"Canary\""),
-            (json!({"strategy": {"bakeSeconds": -1}}), "spec.strategy.bakeSeconds in body should be greater than or equal to 0"),
-            (json!({"config": {"mountPath": "etc"}}), "spec.config.mountPath in body should match"),
-        ] {
-            let manifest = spec(overlay);
-            for how in [&["apply", "-f", "-"][..], &["apply", "--server-side", "-f", "-"]] {
-                let said = s.kubectl_with(how, Some(&manifest.text())).refused();
-                assert!(said.contains(words), "{words:?}, {how:?}: {said}");
-            }
+fn unknown_fields_are_refused_with_their_path() {
+    scenario("admit-unknown").without_operator().run(async |s| {
+        let cases = [
+            ("top", json!({"replcas": 2}), "spec.replcas", ".spec.replcas"),
+            ("nested", json!({"strategy": {"bakeSecond": 2}}), "spec.strategy.bakeSecond", ".spec.strategy.bakeSecond"),
+            (
+                "in-a-list",
+                json!({"ports": [{"name": "http", "containerPort": 80, "servicPort": 1}]}),
+                "spec.ports[0].servicPort",
+                ".spec.ports[name=\"http\"].servicPort",
+            ),
+        ];
+        for (name, spec, client, server) in cases {
+            let text = object(name, spec).to_string();
+            let said = s.kubectl_with(&["apply", "-f", "-"], Some(&text)).refused();
+            assert_eq!(
+                said.trim_end(),
+                format!(
+                    "Error from server (BadRequest): error when creating \"STDIN\": Microservice in version \"v1alpha1\" \
+                     cannot be handled as a Microservice: strict decoding error: unknown field \"{client}\""
+                )
+            );
+            let said = s.kubectl_with(&["apply", "--server-side", "-f", "-"], Some(&text)).refused();
+            assert_eq!(
+                said.trim_end(),
+                format!(
+                    "Error from server: failed to create typed patch object ({}/{name}; microservice.dev/v1alpha1, \
+                     Kind=Microservice): {server}: field not declared in schema",
+                    s.namespace
+                )
+            );
         }
-        // A typo is told by its path.
-        let said = s.kubectl_with(&["apply", "-f", "-"], Some(&spec(json!({"replcas": 2})).text())).refused();
-        assert!(said.contains("unknown field \"spec.replcas\""), "{said}");
+        assert_eq!(s.list::<Microservice>().await.len(), 0);
     });
 }
 
 #[test]
-fn the_examples_are_accepted_both_ways() {
-    scenario("examples").without_operator().run(async |s| {
-        let mut count = 0;
-        for entry in std::fs::read_dir(repository().join("manifests/examples")).unwrap() {
+fn what_the_rules_just_allow_is_admitted() {
+    scenario("admit-limits").without_operator().run(async |s| {
+        let files = |track: &str| json!([{"mountPath": "/d", "track": track, "secret": {"secretName": "s"}}]);
+        let specs = [
+            json!({"ports": null}),
+            json!({"replicas": 0}),
+            json!({"replicas": 10_000}),
+            json!({"autoscaling": {"minReplicas": 3, "maxReplicas": 3, "memory": 70}}),
+            json!({"config": {"env": {"LARGE": "x".repeat(131_072)}}}),
+            json!({"config": {"files": {"a": "b"}, "mountPath": "/etc/app"}}),
+            json!({"disruptionBudget": {"mode": "Disabled"}}),
+            json!({"disruptionBudget": {"mode": "Auto", "minAvailable": "50%"}}),
+            json!({"files": files("None")}),
+            json!({"files": files("Snapshot")}),
+            json!({"networkPolicy": {"mode": "IngressAndEgress", "egress": [{}]}}),
+            json!({"routes": [{"name": "public", "ingress": {}, "rules": [{"pathType": "ImplementationSpecific"}]}]}),
+            json!({"routes": [{"name": "public", "port": "http", "gateway": {"parentRefs": [{"name": "edge"}]},
+                               "rules": [{"headers": [{"name": "x", "value": "y"}]}]}]}),
+            json!({"service": {"headless": "Enabled", "type": "ClusterIP"}}),
+            json!({"service": {"headless": "Disabled", "type": "NodePort"}}),
+            json!({"serviceAccount": {"create": "Always", "annotations": {"role": "reader"}}}),
+            json!({"strategy": {"type": "Recreate"}}),
+            json!({"strategy": {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}}),
+            json!({"strategy": {"rollingUpdate": {"maxSurge": "1%", "maxUnavailable": "0%"}}}),
+            json!({"podTemplate": {"spec": {"anything": "goes here, and is checked when it is applied"}}}),
+        ];
+        let mut objects: Vec<Value> =
+            specs.into_iter().enumerate().map(|(index, spec)| object(&format!("case-{index:02}"), spec)).collect();
+        objects.push(object(&"a".repeat(45), json!({})));
+        for side in [&["apply", "-f", "-"][..], &["apply", "--server-side", "-f", "-"]] {
+            let arguments = [side, &["--dry-run=server"]].concat();
+            let said = s.kubectl_with(&arguments, Some(&stream(&objects)));
+            assert_eq!(said.err, "", "{side:?}");
+            assert_eq!(said.out.lines().count(), objects.len());
+        }
+    });
+}
+
+#[test]
+fn the_examples_are_admitted_as_they_stand() {
+    scenario("admit-examples").without_operator().run(async |s| {
+        let directory = environment::repository().join("manifests/examples");
+        let mut seen = 0;
+        for entry in std::fs::read_dir(&directory).unwrap() {
             let path = entry.unwrap().path();
-            let text = std::fs::read_to_string(&path).unwrap();
-            let text = text.replace("namespace: shop", &format!("namespace: {}", s.namespace));
-            for how in [&["apply", "-f", "-"][..], &["apply", "--server-side", "--force-conflicts", "-f", "-"]] {
-                let said = s.kubectl_with(how, Some(&text));
+            // Some name a namespace of their own; here they share the one that goes with the test.
+            let text = std::fs::read_to_string(&path).unwrap().replace("namespace: shop\n", &format!("namespace: {}\n", s.namespace));
+            for arguments in [&["apply", "-f", "-"][..], &["apply", "--server-side", "--force-conflicts", "-f", "-"]] {
+                let said = s.kubectl_with(arguments, Some(&text));
                 assert!(said.succeeded, "{}: {}", path.display(), said.err);
+                assert_eq!(said.err, "", "{}", path.display());
             }
-            count += 1;
+            seen += 1;
         }
-        assert!(count >= 5, "{count} examples");
+        let services: Vec<String> = s.list::<Microservice>().await.iter().map(ResourceExt::name_any).collect();
+        assert_eq!(services, ["catalog", "mailer", "orders", "payments", "user-service"]);
+        assert_eq!(services.len(), seen);
     });
 }
 
-#[test]
-fn the_crd_is_applied_client_side_and_again() {
-    scenario("crd").without_operator().run(async |s| {
-        // The harness installed it that way; a second time it changes nothing.
-        let said = s.kubectl_with(&["apply", "-f", "-"], Some(&crds())).ok();
-        assert_eq!(said.trim(), "customresourcedefinition.apiextensions.k8s.io/microservices.microservice.dev unchanged");
-        assert!(crds().len() < 256 * 1024, "{} bytes", crds().len());
-    });
-}
+// --- what a person sees
 
 #[test]
-fn kubectl_explains_it() {
-    scenario("explain").without_operator().run(async |s| {
-        let said = s.kubectl(&["explain", "microservice.spec.ports"]).ok();
-        assert!(said.contains("Scope: additive. The ports that the container listens on."), "{said}");
-        for field in ["appProtocol", "containerPort", "name", "protocol", "service", "servicePort"] {
-            assert!(said.contains(field), "{field}: {said}");
+fn kubectl_explain_speaks() {
+    install_crd();
+    // The field, and words that must stand in its page.
+    let pages: [(&str, &[&str]); 7] = [
+        ("microservice", &["KIND:       Microservice", "takes every change out as a watched rollout"]),
+        ("msvc.spec", &["image\t<string> -required-", "Scope: revision.", "Scope: additive.", "Scope: immediate."]),
+        (
+            "microservice.spec.strategy",
+            &[
+                "How a change goes out, and when it is taken back.",
+                "bakeSeconds\t<integer>",
+                "Default: 60.",
+                "enum: RollingUpdate, Recreate",
+                "progressDeadlineSeconds\t<integer>",
+            ],
+        ),
+        ("microservice.spec.strategy.rollingUpdate.maxSurge", &["How many pods there may be above replicas"]),
+        ("microservice.spec.files.track", &["Whether the content is part of the revision."]),
+        ("microservice.spec.routes.gateway.parentRefs", &["The Gateways that carry the route"]),
+        ("microservice.status.conditions", &["Ready, Reconciling, Stalled, Available, RolledOut"]),
+    ];
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        for (field, words) in pages {
+            // The API server publishes the schema of a CRD a moment after it is established.
+            eventually(&format!("kubectl explain {field}"), async || {
+                let said = kubectl(&["explain", field], None);
+                // Lines are broken where they are full; what is said is the same.
+                let flat = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+                let page = flat(&said.out);
+                match words.iter().find(|words| !page.contains(&flat(words))) {
+                    None => Ok(()),
+                    Some(missing) => Err(format!("no {missing:?} in: {}{}", said.out, said.err)),
+                }
+            })
+            .await;
         }
-        let said = s.kubectl(&["explain", "microservice.spec.strategy.bakeSeconds"]).ok();
-        assert!(said.contains("Default: 60."), "{said}");
-        let said = s.kubectl(&["explain", "microservice"]).ok();
-        assert!(said.contains("A Microservice is a service as its team describes it."), "{said}");
-        let said = s.kubectl(&["explain", "microservice.status.observedGeneration"]).ok();
-        assert!(said.contains("-1: none yet"), "{said}");
-        let kinds = s.kubectl(&["api-resources", "--api-group=microservice.dev", "--no-headers"]).ok();
-        let words: Vec<&str> = kinds.split_whitespace().collect();
-        assert_eq!(words, ["microservices", "msvc", "microservice.dev/v1alpha1", "true", "Microservice"]);
-        let categories = s.kubectl(&["get", "microservices", "--ignore-not-found"]);
-        assert!(categories.succeeded, "{}", categories.err);
     });
 }
 
-#[test]
-fn an_object_that_nobody_has_seen_says_so() {
-    scenario("unseen").without_operator().run(async |s| {
-        let created = s.apply(&podinfo("web", "1.0.0")).await;
-        assert_eq!(created.metadata.generation, Some(1));
-        assert_eq!(created.status.expect("a default status").observed_generation, -1);
-        // A client that writes no status through kubectl apply gets the same.
-        s.kubectl_with(&["apply", "-f", "-"], Some(&podinfo("two", "1.0.0").text())).ok();
-        let seen = s.kubectl(&["get", "msvc", "two", "-o", "jsonpath={.status.observedGeneration}"]).ok();
-        assert_eq!(seen, "-1");
-        // kstatus and kubectl wait take it for unfinished.
-        let said = s.kubectl(&["wait", "--for=condition=Ready", "--timeout=1s", "msvc/two"]).refused();
-        assert!(said.contains("timed out"), "{said}");
-    });
+/// What kubectl prints as a table: the headers, and the cells of its rows.
+fn table(text: &str) -> (Vec<String>, Vec<Vec<String>>) {
+    let mut lines = text.lines();
+    let head = lines.next().expect("a line of headers");
+    let starts: Vec<usize> =
+        head.char_indices().filter(|(at, c)| *c != ' ' && (*at == 0 || head[..*at].ends_with(' '))).map(|(at, _)| at).collect();
+    let cells = |line: &str| {
+        let ends = starts[1..].iter().copied().chain([usize::MAX]);
+        starts.iter().zip(ends).map(|(from, to)| line.get(*from..to.min(line.len())).unwrap_or_default().trim().to_owned()).collect()
+    };
+    (cells(head), lines.map(cells).collect())
 }
 
 #[test]
-fn the_columns_say_what_matters() {
+fn kubectl_get_shows_what_matters() {
     scenario("columns").run(async |s| {
-        let manifest = podinfo("web", "1.0.0")
-            .spec(json!({"replicas": 2, "routes": [{"name": "public", "hosts": ["web.example"], "ingress": {}}]}));
-        let found = s.deploy(&manifest).await;
-        let stable = found.stable().unwrap();
-        let table = s.kubectl(&["get", "msvc"]).ok();
-        let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
-        assert_eq!(lines[0], ["NAME", "PHASE", "REVISION", "READY", "AGE"]);
-        assert_eq!(lines[1][..4], ["web", "Healthy", &stable, "2/2"]);
-        assert_eq!(lines.len(), 2);
-        let table = s.kubectl(&["get", "msvc", "-o", "wide"]).ok();
-        let mut lines = table.lines();
-        let heads: Vec<&str> = lines.next().unwrap().split_whitespace().collect();
-        assert_eq!(heads, ["NAME", "PHASE", "REVISION", "READY", "IMAGE", "URL", "MESSAGE", "AGE"]);
-        let row: Vec<&str> = lines.next().unwrap().split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
+        let route = json!([{"name": "public", "hosts": ["web.example"], "rules": [{"path": "/shop"}], "ingress": {}}]);
+        let manifest = podinfo("web", "1.0.0").spec(json!({"replicas": 2, "routes": route}));
+        let stable = s.deploy(&manifest).await.stable().unwrap();
+        let (head, rows) = table(&s.kubectl(&["get", "msvc", "web"]).ok());
+        assert_eq!(head, ["NAME", "PHASE", "REVISION", "READY", "AGE"]);
+        assert_eq!(rows.len(), 1);
+        assert_eq!(rows[0][..4], ["web", "Healthy", stable.as_str(), "2/2"]);
+        assert!(rows[0][4].ends_with('s'), "{rows:?}");
+        let (head, rows) = table(&s.kubectl(&["get", "microservices", "-o", "wide"]).ok());
+        assert_eq!(head, ["NAME", "PHASE", "REVISION", "READY", "IMAGE", "URL", "MESSAGE", "AGE"]);
         let message = format!("{stable} serves with 2 of 2 pods");
-        assert_eq!(
-            row[..7],
-            ["web", "Healthy", &stable, "2/2", "registry.local/podinfo:1.0.0", "http://web.example", &message]
-        );
-        assert_eq!(found.name_any(), "web");
+        let expected =
+            ["web", "Healthy", &stable, "2/2", "registry.local/podinfo:1.0.0", "http://web.example/shop", &message];
+        assert_eq!(rows[0][..7], expected);
     });
+}
+
+#[test]
+fn an_object_that_no_operator_has_seen_says_so() {
+    scenario("unseen").without_operator().run(async |s| {
+        let unseen = r#"{"desiredReplicas":0,"observedGeneration":-1,"readyReplicas":0,"replicas":0}"#;
+        for (name, arguments) in [("one", &["apply", "-f", "-"][..]), ("two", &["apply", "--server-side", "-f", "-"])] {
+            s.kubectl_with(arguments, Some(&podinfo(name, "1.0.0").text())).ok();
+            let status = s.kubectl(&["get", "msvc", name, "-o", "jsonpath={.status}"]).ok();
+            assert_eq!(status, unseen);
+            // The status has its own door: what a manifest says of it is not heard.
+            let mut claims = podinfo(name, "1.0.0");
+            claims.0["status"] = json!({"observedGeneration": 7, "phase": "Healthy"});
+            s.kubectl_with(arguments, Some(&claims.text())).ok();
+            let status = s.kubectl(&["get", "msvc", name, "-o", "jsonpath={.status}"]).ok();
+            assert_eq!(status, unseen);
+        }
+        let (_, rows) = table(&s.kubectl(&["get", "msvc", "one"]).ok());
+        assert_eq!(rows[0][..4], ["one", "", "", ""]);
+    });
+}
+
+#[test]
+fn text_in_any_script_reaches_the_process_untouched() {
+    scenario("script").real_pods().run(async |s| {
+        let greeting = "你好，世界 — “引号” 🚀";
+        let page = "标题: 订单服务\n说明: |\n  第一行\n  ñandú, Ελληνικά, עברית\n";
+        let manifest = podinfo("web", "1.0.0")
+            .metadata(json!({"annotations": {"example.com/owner": greeting}}))
+            .env("GREETING", greeting)
+            .spec(json!({
+                "config": {"mountPath": "/etc/web", "files": {"page.yaml": page}, "env": {"CITY": "北京"}},
+                "podAnnotations": {"example.com/about": page},
+                "args": ["./podinfo", "--port=9898", "--config-path=/etc/web"],
+            }));
+        s.kubectl_with(&["apply", "-f", "-"], Some(&manifest.text())).ok();
+        let found = s.healthy("web").await;
+        let stable = found.stable().unwrap();
+        assert_eq!(found.annotations()["example.com/owner"], greeting);
+        assert_eq!(found.spec.revision.config.as_ref().unwrap().files["page.yaml"], page);
+        let maps: Vec<ConfigMap> = s.list().await;
+        let own = maps.iter().find(|map| map.name_any().starts_with(&stable)).expect("a ConfigMap of the revision");
+        let data = own.data.as_ref().unwrap();
+        assert!(data.values().any(|value| value == page), "{data:?}");
+        let pod: Pod = s.ready_pods(&stable, 1).await.remove(0);
+        assert_eq!(pod.annotations()["example.com/about"], page);
+        // And what the process itself has.
+        let address = s.address("web", "http").await;
+        // kube-proxy follows the EndpointSlices a moment later.
+        let answer = eventually("the Service to answer", async || http_client::get(address, "/env").await).await;
+        let variables: Vec<String> = serde_json::from_str(&answer.body).unwrap();
+        assert!(variables.contains(&format!("GREETING={greeting}")), "{variables:?}");
+        assert!(variables.contains(&"CITY=北京".to_owned()), "{variables:?}");
+        let files: BTreeMap<String, String> =
+            serde_json::from_str(&http_client::get(address, "/configs").await.unwrap().body).unwrap();
+        assert_eq!(files["page.yaml"], page);
+        // The same manifest again is the same object.
+        assert_eq!(
+            s.kubectl_with(&["apply", "-f", "-"], Some(&manifest.text())).ok().trim_end(),
+            "microservice.microservice.dev/web unchanged"
+        );
+    });
+}
+
+#[test]
+fn kubectl_scale_scales_the_service() {
+    scenario("kubectl-scale").run(async |s| {
+        let stable = s.deploy(&podinfo("web", "1.0.0")).await.stable().unwrap();
+        let said = s.kubectl(&["scale", "msvc", "web", "--replicas=3"]).ok();
+        assert_eq!(said.trim_end(), "microservice.microservice.dev/web scaled");
+        s.ready_pods(&stable, 3).await;
+        let found = s.wait_for("web", "to say 3/3", |found| found.is_healthy() && found.said().replicas == 3).await;
+        assert_eq!(found.stable().unwrap(), stable);
+        let path = format!("/apis/microservice.dev/v1alpha1/namespaces/{}/microservices/web/scale", s.namespace);
+        let scale: Value = serde_json::from_str(&kubectl(&["get", "--raw", &path], None).ok()).unwrap();
+        assert_eq!(scale["spec"], json!({"replicas": 3}));
+        assert_eq!(scale["status"]["replicas"], 3);
+        let selector = scale["status"]["selector"].as_str().unwrap();
+        let pods = s.kubectl(&["get", "pods", "-l", selector, "-o", "name"]).ok();
+        assert_eq!(pods.lines().count(), 3, "{selector} selects: {pods}");
+        assert_eq!(s.notes("RolloutStarted").await, [""; 0]);
+    });
+}
+
+#[test]
+fn the_crd_fits_into_client_side_apply() {
+    install_crd();
+    // The most that the annotations of an object may have together.
+    const ANNOTATIONS: usize = 256 * 1024;
+    let path = r"jsonpath={.metadata.annotations.kubectl\.kubernetes\.io/last-applied-configuration}";
+    let noted = kubectl(&["get", "crd", "microservices.microservice.dev", "-o", path], None).ok();
+    assert!(!noted.is_empty(), "the CRD was not applied client-side");
+    println!("measured: the CRD takes {} of {ANNOTATIONS} bytes of annotations", noted.len());
+    assert!(noted.len() < ANNOTATIONS);
+    let again = kubectl(&["apply", "-f", "-"], Some(&crds())).ok();
+    assert_eq!(again.trim_end(), "customresourcedefinition.apiextensions.k8s.io/microservices.microservice.dev unchanged");
 }

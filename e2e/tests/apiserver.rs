@@ -3,15 +3,19 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use e2e::environment::cluster;
+use e2e::kubectl::kubectl;
+use e2e::scenario::{is_ready, revision_of};
 use e2e::status::StatusExt;
-use e2e::{Scenario, podinfo, scenario};
+use e2e::wait::eventually;
+use e2e::{Manifest, Scenario, misbehave, podinfo, scenario};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::{Api, ResourceExt};
-use microservice_operator::api::RolloutState;
+use microservice_operator::api::{Blame, RolloutState};
 use serde_json::json;
 
 /// One at a time.
@@ -20,55 +24,168 @@ fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Disturbs the API server in the middle of a rollout.
-async fn amid_a_rollout(s: &Scenario, disturb: impl AsyncFnOnce()) {
-    let manifest = podinfo("web", "1.0.0").spec(json!({"replicas": 4}));
-    let first = s.deploy(&manifest).await.stable().unwrap();
+/// Waits until the API server answers.
+async fn answering() {
+    eventually("the API server to answer", async || {
+        let said = kubectl(&["get", "--raw", "/readyz"], None);
+        if said.succeeded { Ok(()) } else { Err(said.err) }
+    })
+    .await;
+}
+
+/// An API server that is not there. It comes back with the end of the value.
+struct Away(&'static str);
+
+impl Away {
+    /// Takes it away: with `stop` it is killed, with `pause` it keeps its connections and says nothing.
+    fn by(command: &'static str) -> Self {
+        cluster(&["apiserver", command]);
+        Self(if command == "stop" { "start" } else { "resume" })
+    }
+}
+
+impl Drop for Away {
+    fn drop(&mut self) {
+        cluster(&["apiserver", self.0]);
+    }
+}
+
+/// Takes the API server away for as long as `period`.
+async fn away(command: &'static str, period: Duration) {
+    let gone = Away::by(command);
+    tokio::time::sleep(period).await;
+    drop(gone);
+    answering().await;
+}
+
+/// Waits for the first ready pod of the candidate: the middle of a rollout.
+async fn in_the_middle(s: &Scenario, candidate: &str) {
+    eventually("a ready pod of the candidate", async || {
+        if s.pods_of(candidate).await.iter().any(is_ready) { Ok(()) } else { Err("none".to_owned()) }
+    })
+    .await;
+}
+
+/// The last of the kills and pauses that a rollout of `manifest` to 1.1.0 outlives.
+async fn assert_outlived(s: &Scenario, manifest: Manifest, disturb: impl AsyncFnOnce()) {
+    let stable = s.deploy(&manifest).await.stable().unwrap();
     let load = s.load("web").await;
     s.apply(&manifest.version("1.1.0")).await;
-    s.candidate("web").await;
+    let candidate = s.candidate("web").await;
+    in_the_middle(s, &candidate).await;
+    let began = Instant::now();
     disturb().await;
+    let back = Instant::now();
     let after = s
         .wait_for("web", "to have the new revision", |found| {
-            found.is_healthy() && found.stable().as_deref() != Some(first.as_str())
+            found.is_healthy() && found.stable().as_deref() != Some(stable.as_str())
         })
         .await;
-    load.stop().assert_spotless();
+    println!(
+        "measured: {}: away for {:.1} s, the rollout ended {:.1} s later",
+        s.name,
+        back.duration_since(began).as_secs_f64(),
+        back.elapsed().as_secs_f64()
+    );
+    assert_eq!(after.stable().unwrap(), candidate);
+    let outcomes: Vec<String> = after.said().history.into_iter().map(|entry| entry.outcome).collect();
+    assert_eq!(outcomes, ["Promoted", "Promoted"]);
     assert_eq!(after.said().rollout.unwrap().seq, 2);
+    s.assert_served_by("web", "1.1.0").await;
+    let tally = load.stop();
+    tally.assert_spotless();
+    println!("measured: {}: {} requests, none failed", s.name, tally.sent());
     assert_eq!(s.notes("RolledBack").await, [""; 0]);
+    s.ready_pods(&candidate, 4).await;
+}
+
+fn four() -> Manifest {
+    podinfo("web", "1.0.0").spec(json!({"replicas": 4}))
 }
 
 #[test]
-fn a_rollout_survives_a_restart_of_the_api_server() {
+fn a_rollout_outlives_a_killed_api_server() {
     let _alone = alone();
-    scenario("api-restart").real_pods().run(async |s| {
-        amid_a_rollout(s, async || {
+    scenario("api-killed").real_pods().run(async |s| {
+        assert_outlived(s, four(), async || {
             cluster(&["apiserver", "restart"]);
+            answering().await;
         })
         .await;
     });
 }
 
-/// Lets the API server go on, whatever happens.
-struct Paused;
-
-impl Drop for Paused {
-    fn drop(&mut self) {
-        cluster(&["apiserver", "resume"]);
-    }
+#[test]
+fn a_rollout_outlives_an_absent_api_server() {
+    let _alone = alone();
+    scenario("api-absent").real_pods().run(async |s| {
+        // What is under way, and an operator that starts while there is nobody to ask.
+        assert_outlived(s, four(), async || {
+            let gone = Away::by("stop");
+            s.bounce_operator().await;
+            tokio::time::sleep(Duration::from_secs(6)).await;
+            drop(gone);
+            answering().await;
+        })
+        .await;
+        s.operator_ready().await;
+    });
 }
 
 #[test]
-fn a_rollout_survives_an_api_server_that_does_not_answer() {
+fn a_rollout_outlives_an_api_server_that_does_not_answer() {
     let _alone = alone();
-    scenario("api-pause").real_pods().run(async |s| {
-        amid_a_rollout(s, async || {
-            cluster(&["apiserver", "pause"]);
-            let _paused = Paused;
-            // For longer than the operator waits for an answer.
-            tokio::time::sleep(Duration::from_secs(17)).await;
-        })
-        .await;
+    // For longer than the operator waits for an answer to a write.
+    scenario("api-paused").real_pods().run(async |s| {
+        assert_outlived(s, four(), async || away("pause", Duration::from_secs(17)).await).await;
+    });
+}
+
+#[test]
+fn a_settled_service_does_not_notice() {
+    let _alone = alone();
+    scenario("api-settled").real_pods().run(async |s| {
+        let before = s.deploy(&podinfo("web", "1.0.0").spec(json!({"replicas": 2}))).await;
+        let stable = before.stable().unwrap();
+        let uids = async || s.pods_of(&stable).await.iter().filter_map(ResourceExt::uid).collect::<BTreeSet<_>>();
+        let pods = uids().await;
+        let load = s.load("web").await;
+        away("stop", Duration::from_secs(3)).await;
+        away("pause", Duration::from_secs(3)).await;
+        // It works: the change of something that needs no rollout arrives.
+        let after = s.deploy(&podinfo("web", "1.0.0").spec(json!({"replicas": 3}))).await;
+        assert_eq!(after.stable().unwrap(), stable);
+        s.ready_pods(&stable, 3).await;
+        load.stop().assert_spotless();
+        assert!(uids().await.is_superset(&pods));
+        assert_eq!(after.said().rollout.unwrap().seq, 1);
+    });
+}
+
+#[test]
+fn a_broken_candidate_is_taken_back_all_the_same() {
+    let _alone = alone();
+    scenario("api-broken").real_pods().run(async |s| {
+        let good = misbehave("web", "1.0.0").spec(json!({"replicas": 3, "strategy": {"bakeSeconds": 60, "maxCrashes": 0}}));
+        let stable = s.deploy(&good).await.stable().unwrap();
+        let load = s.load("web").await;
+        let pods = s.record::<Pod>();
+        s.apply(&good.version("2.0.0").env("EXIT_AFTER_SECONDS", "0").env("EXIT_MESSAGE", "fatal: cannot open the ledger")).await;
+        let candidate = s.candidate("web").await;
+        pods.first("a pod of the candidate", |pod| revision_of(pod) == candidate).await;
+        // It crashes while nobody can write down that it does.
+        away("stop", Duration::from_secs(5)).await;
+        let after = s.taken_back("web").await;
+        assert_eq!(after.stable().unwrap(), stable);
+        let cause = after.said().rollout.unwrap().cause.unwrap();
+        assert_eq!((cause.blame, cause.reason.as_str()), (Blame::Candidate, "CrashLoopBackOff"));
+        assert!(cause.message.contains("fatal: cannot open the ledger"), "{}", cause.message);
+        s.ready_pods(&stable, 3).await;
+        assert_eq!(s.pods_of(&candidate).await.len(), 0);
+        s.assert_served_by("web", "1.0.0").await;
+        let tally = load.stop();
+        tally.assert_spotless();
+        assert_eq!(tally.versions(), ["1.0.0"]);
     });
 }
 
@@ -77,7 +194,7 @@ struct Cordoned(String);
 
 impl Drop for Cordoned {
     fn drop(&mut self) {
-        let _ = e2e::kubectl::kubectl(&["uncordon", &self.0], None);
+        let _ = kubectl(&["uncordon", &self.0], None);
     }
 }
 
@@ -93,11 +210,19 @@ fn a_drain_is_not_held_against_the_candidate() {
         s.deploy(&manifest).await;
         s.apply(&manifest.version("1.1.0")).await;
         let found = s
-            .wait_for("web", "to bake", |found| found.is_current() && found.state() == Some(RolloutState::Baking))
+            .wait_for("web", "to bake", |found| {
+                found.is_current() && found.state() == Some(RolloutState::Baking)
+            })
             .await;
         let candidate = found.candidate().unwrap();
         let nodes: Api<Node> = Api::all(s.client.clone());
-        let node = nodes.list(&Default::default()).await.unwrap().items.remove(0).name_any();
+        let node = nodes
+            .list(&Default::default())
+            .await
+            .unwrap()
+            .items
+            .remove(0)
+            .name_any();
         let before: Vec<Pod> = s.pods_of(&candidate).await;
         {
             let _cordoned = Cordoned(node.clone());
@@ -106,7 +231,12 @@ fn a_drain_is_not_held_against_the_candidate() {
         }
         s.ready_pods(&candidate, 3).await;
         let after: Vec<Pod> = s.pods_of(&candidate).await;
-        assert!(after.iter().all(|pod| before.iter().all(|old| old.uid() != pod.uid())), "all pods are new");
+        assert!(
+            after
+                .iter()
+                .all(|pod| before.iter().all(|old| old.uid() != pod.uid())),
+            "all pods are new"
+        );
         assert_eq!(s.healthy("web").await.stable().unwrap(), candidate);
         assert_eq!(s.notes("RolledBack").await, [""; 0]);
     });

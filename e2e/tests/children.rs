@@ -35,7 +35,8 @@ fn everything() -> Manifest {
 }
 
 async fn rules(s: &Scenario, text: &str) {
-    s.create::<ConfigMap>(json!({"metadata": {"name": "rules"}, "data": {"rules.txt": text}})).await;
+    s.create::<ConfigMap>(json!({"metadata": {"name": "rules"}, "data": {"rules.txt": text}}))
+        .await;
 }
 
 /// Panics unless all objects of a kind that bear our label are as children are.
@@ -45,23 +46,48 @@ where
     K::DynamicType: Default,
 {
     let manager = |object: &K| object.labels().get("app.kubernetes.io/managed-by").cloned();
-    let ours: Vec<K> =
-        s.list::<K>().await.into_iter().filter(|o| manager(o).as_deref() == Some("microservice-operator")).collect();
+    let ours: Vec<K> = s
+        .list::<K>()
+        .await
+        .into_iter()
+        .filter(|o| manager(o).as_deref() == Some("microservice-operator"))
+        .collect();
     let found: Vec<String> = ours.iter().map(ResourceExt::name_any).collect();
     let expected: BTreeSet<&str> = names.iter().copied().collect();
-    assert_eq!(found.iter().map(String::as_str).collect::<BTreeSet<_>>(), expected);
+    assert_eq!(
+        found.iter().map(String::as_str).collect::<BTreeSet<_>>(),
+        expected
+    );
     for object in ours {
         let name = object.name_any();
         let owners = object.owner_references();
         assert_eq!(owners.len(), 1, "{name}");
-        assert_eq!((owners[0].kind.as_str(), owners[0].uid.clone()), ("Microservice", owner.uid().unwrap()), "{name}");
-        assert_eq!((owners[0].controller, owners[0].block_owner_deletion), (Some(true), Some(true)), "{name}");
+        assert_eq!(
+            (owners[0].kind.as_str(), owners[0].uid.clone()),
+            ("Microservice", owner.uid().unwrap()),
+            "{name}"
+        );
+        assert_eq!(
+            (owners[0].controller, owners[0].block_owner_deletion),
+            (Some(true), Some(true)),
+            "{name}"
+        );
         let labels = object.labels();
-        for (key, value) in [("app.kubernetes.io/name", "web"), ("app.kubernetes.io/instance", "web")] {
+        for (key, value) in [
+            ("app.kubernetes.io/name", "web"),
+            ("app.kubernetes.io/instance", "web"),
+        ] {
             assert_eq!(labels.get(key).map(String::as_str), Some(value), "{name}");
         }
-        assert_eq!(labels.contains_key("cost-center"), owner.spec.operation.common_labels.contains_key("cost-center"));
-        let managers: BTreeSet<_> = object.managed_fields().iter().filter_map(|field| field.manager.clone()).collect();
+        assert_eq!(
+            labels.contains_key("cost-center"),
+            owner.spec.operation.common_labels.contains_key("cost-center")
+        );
+        let managers: BTreeSet<_> = object
+            .managed_fields()
+            .iter()
+            .filter_map(|field| field.manager.clone())
+            .collect();
         assert!(managers.contains("microservice-operator"), "{name}: {managers:?}");
     }
 }
@@ -72,7 +98,12 @@ fn every_kind_is_made_owned_and_pruned() {
         rules(s, "one").await;
         let owner = s.deploy(&everything()).await;
         let stable = owner.stable().unwrap();
-        let copy = s.list::<ConfigMap>().await.iter().map(ResourceExt::name_any).find(|n| n.starts_with(&format!("{stable}-")));
+        let copy = s
+            .list::<ConfigMap>()
+            .await
+            .iter()
+            .map(ResourceExt::name_any)
+            .find(|n| n.starts_with(&format!("{stable}-")));
         let copy = copy.expect("a copy of the tracked ConfigMap");
         assert_children::<ControllerRevision>(s, &owner, &[&stable]).await;
         assert_children::<Deployment>(s, &owner, &[&stable]).await;
@@ -83,16 +114,38 @@ fn every_kind_is_made_owned_and_pruned() {
         assert_children::<NetworkPolicy>(s, &owner, &["web"]).await;
         assert_children::<Ingress>(s, &owner, &["web-public"]).await;
         assert_children::<ServiceAccount>(s, &owner, &["web"]).await;
-        for map in s.list::<ConfigMap>().await.into_iter().filter(|map| map.name_any().starts_with(&stable)) {
+        for map in s
+            .list::<ConfigMap>()
+            .await
+            .into_iter()
+            .filter(|map| map.name_any().starts_with(&stable))
+        {
             assert_eq!(map.immutable, Some(true), "{}", map.name_any());
         }
-        let target = s.get::<HorizontalPodAutoscaler>("web").await.spec.unwrap().scale_target_ref;
-        assert_eq!((target.kind.as_str(), target.name.as_str()), ("Microservice", "web"));
+        let target = s
+            .get::<HorizontalPodAutoscaler>("web")
+            .await
+            .spec
+            .unwrap()
+            .scale_target_ref;
+        assert_eq!(
+            (target.kind.as_str(), target.name.as_str()),
+            ("Microservice", "web")
+        );
         let status = owner.said();
         assert_eq!(status.urls, ["http://web.example"]);
         let kinds: BTreeSet<_> = status.inventory.iter().map(|entry| entry.kind.as_str()).collect();
-        let all = ["ConfigMap", "ControllerRevision", "Deployment", "HorizontalPodAutoscaler", "Ingress", "NetworkPolicy",
-            "PodDisruptionBudget", "Service", "ServiceAccount"];
+        let all = [
+            "ConfigMap",
+            "ControllerRevision",
+            "Deployment",
+            "HorizontalPodAutoscaler",
+            "Ingress",
+            "NetworkPolicy",
+            "PodDisruptionBudget",
+            "Service",
+            "ServiceAccount",
+        ];
         assert_eq!(kinds, all.into_iter().collect());
 
         // What is not asked for any more goes; what belongs to a revision when its last pod has gone.
@@ -107,13 +160,33 @@ fn every_kind_is_made_owned_and_pruned() {
                 .map(ResourceExt::name_any)
                 .filter(|name| name.starts_with("web-"))
                 .chain(s.list::<Service>().await.iter().map(ResourceExt::name_any))
-                .chain(s.list::<PodDisruptionBudget>().await.iter().map(ResourceExt::name_any))
-                .chain(s.list::<HorizontalPodAutoscaler>().await.iter().map(ResourceExt::name_any))
+                .chain(
+                    s.list::<PodDisruptionBudget>()
+                        .await
+                        .iter()
+                        .map(ResourceExt::name_any),
+                )
+                .chain(
+                    s.list::<HorizontalPodAutoscaler>()
+                        .await
+                        .iter()
+                        .map(ResourceExt::name_any),
+                )
                 .chain(s.list::<NetworkPolicy>().await.iter().map(ResourceExt::name_any))
                 .chain(s.list::<Ingress>().await.iter().map(ResourceExt::name_any))
-                .chain(s.list::<ServiceAccount>().await.iter().map(ResourceExt::name_any).filter(|name| name != "default"))
+                .chain(
+                    s.list::<ServiceAccount>()
+                        .await
+                        .iter()
+                        .map(ResourceExt::name_any)
+                        .filter(|name| name != "default"),
+                )
                 .collect();
-            if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
+            if left.is_empty() {
+                Ok(())
+            } else {
+                Err(format!("{left:?}"))
+            }
         })
         .await;
         assert_children::<Deployment>(s, &owner, &[&stable]).await;
@@ -152,11 +225,19 @@ fn pods_bear_the_role_of_their_revision() {
 #[test]
 fn kubectl_scales_it_and_waits_for_it() {
     scenario("scale").run(async |s| {
-        s.kubectl_with(&["apply", "-f", "-"], Some(&podinfo("web", "1.0.0").text())).ok();
-        s.kubectl(&["wait", "--for=condition=Ready", "--timeout=60s", "msvc/web"]).ok();
+        s.kubectl_with(&["apply", "-f", "-"], Some(&podinfo("web", "1.0.0").text()))
+            .ok();
+        s.kubectl(&["wait", "--for=condition=Ready", "--timeout=60s", "msvc/web"])
+            .ok();
         let stable = s.healthy("web").await.stable().unwrap();
         s.kubectl(&["scale", "msvc", "web", "--replicas=3"]).ok();
-        s.kubectl(&["wait", "--for=jsonpath={.status.ready}=3/3", "--timeout=60s", "msvc/web"]).ok();
+        s.kubectl(&[
+            "wait",
+            "--for=jsonpath={.status.ready}=3/3",
+            "--timeout=60s",
+            "msvc/web",
+        ])
+        .ok();
         s.ready_pods(&stable, 3).await;
         let scale = s.api::<Microservice>().get_scale("web").await.unwrap();
         assert_eq!(scale.spec.unwrap().replicas, Some(3));
@@ -166,7 +247,11 @@ fn kubectl_scales_it_and_waits_for_it() {
         let selector = status.selector.unwrap();
         let pods = s.kubectl(&["get", "pods", "-l", &selector, "-o", "name"]).ok();
         assert_eq!(pods.lines().count(), 3, "{selector}");
-        assert_eq!(s.healthy("web").await.said().rollout.unwrap().seq, 1, "scaling is no rollout");
+        assert_eq!(
+            s.healthy("web").await.said().rollout.unwrap().seq,
+            1,
+            "scaling is no rollout"
+        );
     });
 }
 
@@ -175,7 +260,11 @@ fn kubectl_scales_it_and_waits_for_it() {
 async fn mounted_rules(s: &Scenario, revision: &str) -> String {
     let pod = s.pods_of(revision).await.remove(0);
     let volumes = pod.spec.unwrap().volumes.unwrap_or_default();
-    let name = volumes.into_iter().find_map(|volume| volume.config_map).map(|source| source.name).unwrap();
+    let name = volumes
+        .into_iter()
+        .find_map(|volume| volume.config_map)
+        .map(|source| source.name)
+        .unwrap();
     s.get::<ConfigMap>(&name).await.data.unwrap()["rules.txt"].clone()
 }
 
@@ -189,7 +278,8 @@ fn a_changed_configmap_is_a_new_revision_and_the_old_content_comes_back_with_the
         }));
         let first = s.deploy(&manifest).await.stable().unwrap();
         assert_eq!(mounted_rules(s, &first).await, "one");
-        s.patch::<ConfigMap>("rules", "somebody", json!({"data": {"rules.txt": "two"}})).await;
+        s.patch::<ConfigMap>("rules", "somebody", json!({"data": {"rules.txt": "two"}}))
+            .await;
         let changed = s
             .wait_for("web", "to have the new content", |found| {
                 found.is_healthy() && found.stable().as_deref() != Some(first.as_str())
@@ -198,12 +288,14 @@ fn a_changed_configmap_is_a_new_revision_and_the_old_content_comes_back_with_the
         let second = changed.stable().unwrap();
         assert_eq!(mounted_rules(s, &second).await, "two");
         assert_eq!(changed.metadata.generation, Some(1), "the spec was not touched");
-        s.annotate("web", "microservice.dev/rollback", &format!("{second}/{first}")).await;
+        s.annotate("web", "microservice.dev/rollback", &format!("{second}/{first}"))
+            .await;
         let back = s.taken_back("web").await;
         assert_eq!(back.stable().unwrap(), first);
         assert_eq!(mounted_rules(s, &first).await, "one");
         // The content of before is the revision of before.
-        s.patch::<ConfigMap>("rules", "somebody", json!({"data": {"rules.txt": "one"}})).await;
+        s.patch::<ConfigMap>("rules", "somebody", json!({"data": {"rules.txt": "one"}}))
+            .await;
         assert_eq!(s.healthy("web").await.stable().unwrap(), first);
     });
 }
@@ -237,7 +329,8 @@ fn an_untracked_configmap_is_no_revision() {
             "files": [{"mountPath": "/etc/rules", "track": "None", "configMap": {"name": "rules"}}],
         }));
         let first = s.deploy(&manifest).await.stable().unwrap();
-        s.patch::<ConfigMap>("rules", "somebody", json!({"data": {"rules.txt": "two"}})).await;
+        s.patch::<ConfigMap>("rules", "somebody", json!({"data": {"rules.txt": "two"}}))
+            .await;
         // A change that is a revision comes after it, so that one could have been seen before.
         let second = s.deploy(&manifest.env("STEP", "2")).await;
         assert_eq!(second.said().rollout.unwrap().seq, 2);
@@ -257,7 +350,10 @@ fn a_configmap_that_does_not_exist_is_waited_for() {
                 found.reason("Reconciling", "True").as_deref() == Some("SourceMissing")
             })
             .await;
-        assert_eq!(waiting.said().message.unwrap(), "ConfigMap rules does not exist yet; the change goes out when it does");
+        assert_eq!(
+            waiting.said().message.unwrap(),
+            "ConfigMap rules does not exist yet; the change goes out when it does"
+        );
         assert_eq!(waiting.reason("Ready", "False").as_deref(), Some("SourceMissing"));
         rules(s, "one").await;
         s.healthy("web").await;
@@ -271,7 +367,8 @@ fn with_secret() -> Manifest {
 }
 
 async fn keys(s: &Scenario) {
-    s.create::<Secret>(json!({"metadata": {"name": "keys"}, "stringData": {"key": "one"}})).await;
+    s.create::<Secret>(json!({"metadata": {"name": "keys"}, "stringData": {"key": "one"}}))
+        .await;
 }
 
 #[test]
@@ -287,7 +384,10 @@ fn secrets_are_tracked_only_where_the_operator_may() {
         assert!(found.said().message.unwrap().contains("--track-secrets"));
         assert_eq!(found.said().phase, Some(Phase::Progressing));
         let reads = s.audit.requests(e2e::audit::OPERATOR);
-        assert!(reads.iter().all(|request| request.resource != "secrets"), "no Secret is read");
+        assert!(
+            reads.iter().all(|request| request.resource != "secrets"),
+            "no Secret is read"
+        );
     });
 }
 
@@ -296,15 +396,29 @@ fn a_changed_secret_is_a_new_revision_and_its_content_is_nowhere_but_in_secrets(
     scenario("secret-on").flags(&["--track-secrets"]).run(async |s| {
         keys(s).await;
         let first = s.deploy(&with_secret()).await.stable().unwrap();
-        s.patch::<Secret>("keys", "somebody", json!({"stringData": {"key": "zweitgeheimnis"}})).await;
+        s.patch::<Secret>(
+            "keys",
+            "somebody",
+            json!({"stringData": {"key": "zweitgeheimnis"}}),
+        )
+        .await;
         let changed = s
             .wait_for("web", "to have the new content", |found| {
                 found.is_healthy() && found.stable().as_deref() != Some(first.as_str())
             })
             .await;
-        let copies: Vec<Secret> = s.list::<Secret>().await.into_iter().filter(|secret| secret.name_any() != "keys").collect();
+        let copies: Vec<Secret> = s
+            .list::<Secret>()
+            .await
+            .into_iter()
+            .filter(|secret| secret.name_any() != "keys")
+            .collect();
         assert!(copies.iter().all(|copy| copy.immutable == Some(true)));
-        let contents: BTreeSet<Vec<u8>> = copies.into_iter().flat_map(|c| c.data.unwrap()).map(|(_, value)| value.0).collect();
+        let contents: BTreeSet<Vec<u8>> = copies
+            .into_iter()
+            .flat_map(|c| c.data.unwrap())
+            .map(|(_, value)| value.0)
+            .collect();
         assert!(contents.contains("zweitgeheimnis".as_bytes()), "{contents:?}");
         let words = ["zweitgeheimnis", "endlZXRnZWhlaW1uaXM", "endlaXRnZWhlaW1uaXM="];
         let records = serde_json::to_string(&s.list::<ControllerRevision>().await).unwrap();
@@ -324,7 +438,10 @@ fn an_autoscaler_scales_the_microservice() {
             "autoscaling": {"minReplicas": 2, "maxReplicas": 3, "cpu": 80},
         }));
         s.apply(&manifest).await;
-        s.wait_for("web", "to be scaled", |found| found.is_healthy() && found.said().ready.as_deref() == Some("2/2")).await;
+        s.wait_for("web", "to be scaled", |found| {
+            found.is_healthy() && found.said().ready.as_deref() == Some("2/2")
+        })
+        .await;
         // It finds the number and the pods through /scale.
         s.until::<HorizontalPodAutoscaler>("web", "to count the pods", |found| {
             let Some(status) = &found.status else { return false };

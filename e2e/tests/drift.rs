@@ -20,7 +20,11 @@ fn service() -> Manifest {
 }
 
 async fn pod_uids(s: &Scenario) -> BTreeSet<String> {
-    s.list::<Pod>().await.into_iter().filter_map(|pod| pod.uid()).collect()
+    s.list::<Pod>()
+        .await
+        .into_iter()
+        .filter_map(|pod| pod.uid())
+        .collect()
 }
 
 #[test]
@@ -29,24 +33,35 @@ fn what_is_deleted_by_hand_comes_back() {
         let stable = s.deploy(&service()).await.stable().unwrap();
         let old: Service = s.get("web").await;
         s.delete::<Service>("web").await;
-        s.until::<Service>("web", "to be another", |found| found.uid() != old.uid()).await;
+        s.until::<Service>("web", "to be another", |found| found.uid() != old.uid())
+            .await;
         let old: PodDisruptionBudget = s.get(&stable).await;
         s.delete::<PodDisruptionBudget>(&stable).await;
-        s.until::<PodDisruptionBudget>(&stable, "to be another", |found| found.uid() != old.uid()).await;
+        s.until::<PodDisruptionBudget>(&stable, "to be another", |found| found.uid() != old.uid())
+            .await;
         let old: ConfigMap = s.get(&stable).await;
         s.delete::<ConfigMap>(&stable).await;
-        let new = s.until::<ConfigMap>(&stable, "to be another", |found| found.uid() != old.uid()).await;
+        let new = s
+            .until::<ConfigMap>(&stable, "to be another", |found| found.uid() != old.uid())
+            .await;
         assert_eq!(new.data, old.data);
         let old: ControllerRevision = s.get(&stable).await;
         s.delete::<ControllerRevision>(&stable).await;
-        let new = s.until::<ControllerRevision>(&stable, "to be another", |found| found.uid() != old.uid()).await;
+        let new = s
+            .until::<ControllerRevision>(&stable, "to be another", |found| found.uid() != old.uid())
+            .await;
         assert_eq!(new.data.unwrap().0["digest"], old.data.unwrap().0["digest"]);
         let old: Deployment = s.get(&stable).await;
         s.delete::<Deployment>(&stable).await;
-        s.until::<Deployment>(&stable, "to be another", |found| found.uid() != old.uid()).await;
+        s.until::<Deployment>(&stable, "to be another", |found| found.uid() != old.uid())
+            .await;
         s.healthy("web").await;
         s.ready_pods(&stable, 2).await;
-        assert_eq!(s.service("web").await.said().rollout.unwrap().seq, 1, "no rollout");
+        assert_eq!(
+            s.service("web").await.said().rollout.unwrap().seq,
+            1,
+            "no rollout"
+        );
     });
 }
 
@@ -142,9 +157,12 @@ fn a_field_that_is_taken_again_and_again_is_reported() {
 
 /// Another controller takes a field, and gets it taken back.
 async fn take_field(s: &Scenario, stable: &str) {
-    let taken = s.patch::<Deployment>(stable, "argocd-controller", json!({"spec": {"replicas": 3}})).await;
+    let taken = s
+        .patch::<Deployment>(stable, "argocd-controller", json!({"spec": {"replicas": 3}}))
+        .await;
     s.until::<Deployment>(stable, "to be put back", |found| {
-        found.resource_version() != taken.resource_version() && found.spec.as_ref().unwrap().replicas == Some(2)
+        found.resource_version() != taken.resource_version()
+            && found.spec.as_ref().unwrap().replicas == Some(2)
     })
     .await;
 }
@@ -152,10 +170,14 @@ async fn take_field(s: &Scenario, stable: &str) {
 fn foreign(kind: &str, name: &str) -> Value {
     let labels = json!({"app": "foreign"});
     match kind {
-        "Service" => json!({"metadata": {"name": name}, "spec": {"selector": labels, "ports": [{"port": 80}]}}),
+        "Service" => {
+            json!({"metadata": {"name": name}, "spec": {"selector": labels, "ports": [{"port": 80}]}})
+        }
         "ConfigMap" => json!({"metadata": {"name": name}, "data": {"foreign": "yes"}}),
-        _ => json!({"metadata": {"name": name}, "spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": {
-            "metadata": {"labels": labels}, "spec": {"containers": [{"name": "a", "image": "registry.local/podinfo:1.0.0"}]}}}}),
+        _ => {
+            json!({"metadata": {"name": name}, "spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": {
+            "metadata": {"labels": labels}, "spec": {"containers": [{"name": "a", "image": "registry.local/podinfo:1.0.0"}]}}}})
+        }
     }
 }
 
@@ -167,7 +189,9 @@ async fn assert_name_taken(s: &Scenario, kind: &str, name: &str) -> Microservice
         .await;
     let message = found.condition("ChildrenApplied").unwrap().message;
     assert!(
-        message.starts_with(&format!("{kind} {name}: an object of that name exists, is not ours and is left alone.")),
+        message.starts_with(&format!(
+            "{kind} {name}: an object of that name exists, is not ours and is left alone."
+        )),
         "{message}"
     );
     assert_eq!(found.said().phase, Some(Phase::Degraded));
@@ -184,7 +208,10 @@ fn a_foreign_service_of_that_name_is_left_alone() {
         let revision = found.stable().or(found.candidate()).unwrap();
         s.ready_pods(&revision, 2).await;
         let after: Service = s.get("web").await;
-        assert_eq!((after.uid(), after.resource_version()), (theirs.uid(), theirs.resource_version()));
+        assert_eq!(
+            (after.uid(), after.resource_version()),
+            (theirs.uid(), theirs.resource_version())
+        );
         // Once it is gone ours is made.
         s.delete::<Service>("web").await;
         s.healthy("web").await;
@@ -223,7 +250,10 @@ fn a_foreign_deployment_of_that_name_is_left_alone() {
         s.apply(&service()).await;
         assert_name_taken(s, "Deployment", &name).await;
         let after: Deployment = s.get(&name).await;
-        assert_eq!((after.uid(), after.metadata.generation), (theirs.uid(), theirs.metadata.generation));
+        assert_eq!(
+            (after.uid(), after.metadata.generation),
+            (theirs.uid(), theirs.metadata.generation)
+        );
     });
 }
 
@@ -233,13 +263,19 @@ fn a_foreign_deployment_of_that_name_is_left_alone() {
 async fn children(s: &Scenario) -> Vec<String> {
     fn named<K: ResourceExt>(kind: &str, objects: &[K]) -> Vec<String> {
         // Every namespace has this one.
-        let names = objects.iter().map(ResourceExt::name_any).filter(|name| name != "kube-root-ca.crt");
+        let names = objects
+            .iter()
+            .map(ResourceExt::name_any)
+            .filter(|name| name != "kube-root-ca.crt");
         names.map(|name| format!("{kind} {name}")).collect()
     }
     let mut all = named("Deployment", &s.list::<Deployment>().await);
     all.extend(named("ReplicaSet", &s.list::<ReplicaSet>().await));
     all.extend(named("Service", &s.list::<Service>().await));
-    all.extend(named("PodDisruptionBudget", &s.list::<PodDisruptionBudget>().await));
+    all.extend(named(
+        "PodDisruptionBudget",
+        &s.list::<PodDisruptionBudget>().await,
+    ));
     all.extend(named("ControllerRevision", &s.list::<ControllerRevision>().await));
     all.extend(named("ConfigMap", &s.list::<ConfigMap>().await));
     all.extend(named("Pod", &s.list::<Pod>().await));
@@ -254,7 +290,11 @@ fn deletion_takes_everything_along() {
         s.delete::<Microservice>("web").await;
         eventually("nothing to be left", async || {
             let left = children(s).await;
-            if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
+            if left.is_empty() {
+                Ok(())
+            } else {
+                Err(format!("{left:?}"))
+            }
         })
         .await;
     });
@@ -270,7 +310,11 @@ async fn assert_taken_back_without_a_restart(s: &Scenario, manifest: &Manifest, 
     s.gone::<Microservice>("web").await;
     throughout(Duration::from_secs(3), "everything", async || {
         let now = children(s).await;
-        if now == left { Ok(()) } else { Err(format!("{left:?}, then {now:?}")) }
+        if now == left {
+            Ok(())
+        } else {
+            Err(format!("{left:?}, then {now:?}"))
+        }
     })
     .await;
     let after = s.deploy(manifest).await;
@@ -278,12 +322,25 @@ async fn assert_taken_back_without_a_restart(s: &Scenario, manifest: &Manifest, 
     assert_eq!(pod_uids(s).await, uids);
     assert_eq!(children(s).await, left);
     // They are its own again: with it they go, if they are to.
-    s.deploy(&manifest.clone().spec(json!({"deletionPolicy": null, "replicas": 3}))).await;
+    s.deploy(
+        &manifest
+            .clone()
+            .spec(json!({"deletionPolicy": null, "replicas": 3})),
+    )
+    .await;
     let uid = s.service("web").await.uid().unwrap();
     eventually("owner references", async || {
         let deployment: Deployment = s.get(&stable).await;
-        let owners: Vec<String> = deployment.owner_references().iter().map(|owner| owner.uid.clone()).collect();
-        if owners == [uid.clone()] { Ok(()) } else { Err(format!("{owners:?}")) }
+        let owners: Vec<String> = deployment
+            .owner_references()
+            .iter()
+            .map(|owner| owner.uid.clone())
+            .collect();
+        if owners == [uid.clone()] {
+            Ok(())
+        } else {
+            Err(format!("{owners:?}"))
+        }
     })
     .await;
 }
@@ -299,7 +356,8 @@ fn orphaned_children_run_on_and_are_taken_back() {
 #[test]
 fn children_orphaned_by_kubectl_run_on_and_are_taken_back() {
     scenario("cascade-orphan").run(async |s| {
-        assert_taken_back_without_a_restart(s, &service(), &["delete", "msvc", "web", "--cascade=orphan"]).await;
+        assert_taken_back_without_a_restart(s, &service(), &["delete", "msvc", "web", "--cascade=orphan"])
+            .await;
     });
 }
 
@@ -311,8 +369,12 @@ fn a_lost_status_costs_no_restart() {
         let uids = pod_uids(s).await;
         let patch = kube::api::Patch::Merge(json!({"status": null}));
         let api: kube::Api<Microservice> = s.api();
-        api.patch_status("web", &Default::default(), &patch).await.unwrap();
-        let after = s.wait_for("web", "to be known again", |found| found.is_healthy()).await;
+        api.patch_status("web", &Default::default(), &patch)
+            .await
+            .unwrap();
+        let after = s
+            .wait_for("web", "to be known again", |found| found.is_healthy())
+            .await;
         assert_eq!(after.stable(), before.stable());
         assert_eq!(pod_uids(s).await, uids);
     });

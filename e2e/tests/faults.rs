@@ -227,10 +227,10 @@ fn the_shipped_rights_are_enough_for_a_whole_life() {
         s.taken_back("web").await;
         s.deploy(&second).await;
         s.delete::<Ingress>("web-public").await;
-        s.patch::<Service>("web", "kubectl-edit", json!({"spec": {"sessionAffinity": "ClientIP"}})).await;
+        s.patch::<Service>("web", "kubectl-edit", json!({"spec": {"type": "NodePort"}})).await;
         s.until::<Ingress>("web-public", "to be made again", |_| true).await;
         s.until::<Service>("web", "to be put back", |service| {
-            service.spec.as_ref().and_then(|spec| spec.session_affinity.as_deref()) == Some("None")
+            service.spec.as_ref().and_then(|spec| spec.type_.as_deref()) == Some("ClusterIP")
         })
         .await;
         s.deploy(&second.spec(json!({"routes": null, "autoscaling": null, "networkPolicy": null}))).await;

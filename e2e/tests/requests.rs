@@ -15,7 +15,10 @@ use microservice_operator::api::Microservice;
 use serde_json::json;
 
 fn asked(log: &AuditLog) -> Vec<Request> {
-    log.requests(OPERATOR).into_iter().filter(|request| request.verb != "watch").collect()
+    log.requests(OPERATOR)
+        .into_iter()
+        .filter(|request| request.verb != "watch")
+        .collect()
 }
 
 fn brief(requests: &[Request]) -> Vec<String> {
@@ -29,9 +32,16 @@ const QUIET: Duration = Duration::from_secs(6);
 async fn settled(s: &Scenario) {
     let began = Timestamp::now();
     eventually("the operator to be quiet", async || {
-        let last = asked(&s.audit).last().map_or(began, |request| request.answered).max(began);
+        let last = asked(&s.audit)
+            .last()
+            .map_or(began, |request| request.answered)
+            .max(began);
         let quiet = Timestamp::now().duration_since(last);
-        if quiet.unsigned_abs() >= QUIET { Ok(()) } else { Err(format!("quiet for {quiet:#}")) }
+        if quiet.unsigned_abs() >= QUIET {
+            Ok(())
+        } else {
+            Err(format!("quiet for {quiet:#}"))
+        }
     })
     .await;
     for service in s.list::<Microservice>().await {
@@ -43,20 +53,42 @@ async fn settled(s: &Scenario) {
 fn making_a_service_costs_its_children_and_two_status_writes() {
     scenario("cost-create").run(async |s| {
         let log = AuditLog::from_now(&s.namespace);
-        s.deploy(&podinfo("web", "1.0.0").spec(json!({"replicas": 2, "config": {"env": {"COLOR": "green"}}}))).await;
+        s.deploy(
+            &podinfo("web", "1.0.0").spec(json!({"replicas": 2, "config": {"env": {"COLOR": "green"}}})),
+        )
+        .await;
         settled(s).await;
         let requests = asked(&log);
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         for request in &requests {
             assert!(request.writes(), "a read: {}", request.brief());
             assert!(request.accepted(), "refused: {}", request.brief());
-            let subresource = if request.subresource.is_empty() { "" } else { "/status" };
-            *counts.entry(format!("{}{subresource}", request.resource)).or_default() += 1;
+            let subresource = if request.subresource.is_empty() {
+                ""
+            } else {
+                "/status"
+            };
+            *counts
+                .entry(format!("{}{subresource}", request.resource))
+                .or_default() += 1;
         }
-        println!("measured: creating a service: {counts:?}, {} requests in all, no read", requests.len());
+        println!(
+            "measured: creating a service: {counts:?}, {} requests in all, no read",
+            requests.len()
+        );
         let status = counts.remove("microservices/status").unwrap_or_default();
-        assert!((1..=2).contains(&status), "{status} status writes: {:?}", brief(&requests));
-        let children = ["configmaps", "controllerrevisions", "deployments", "poddisruptionbudgets", "services"];
+        assert!(
+            (1..=2).contains(&status),
+            "{status} status writes: {:?}",
+            brief(&requests)
+        );
+        let children = [
+            "configmaps",
+            "controllerrevisions",
+            "deployments",
+            "poddisruptionbudgets",
+            "services",
+        ];
         let expected: BTreeMap<String, usize> = children.iter().map(|kind| ((*kind).to_owned(), 1)).collect();
         assert_eq!(counts, expected, "{:?}", brief(&requests));
     });
@@ -89,18 +121,28 @@ fn settled_services_cost_nothing_and_a_restart_writes_nothing() {
     const SERVICES: usize = 5;
     scenario("cost-settled").run(async |s| {
         for i in 0..SERVICES {
-            s.apply(&podinfo(&format!("web-{i}"), "1.0.0").spec(json!({"replicas": 1 + i % 2}))).await;
+            s.apply(&podinfo(&format!("web-{i}"), "1.0.0").spec(json!({"replicas": 1 + i % 2})))
+                .await;
         }
         for i in 0..SERVICES {
             s.healthy(&format!("web-{i}")).await;
         }
         settled(s).await;
-        let uids: Vec<_> = s.list::<Pod>().await.into_iter().map(|pod| pod.metadata.uid).collect();
+        let uids: Vec<_> = s
+            .list::<Pod>()
+            .await
+            .into_iter()
+            .map(|pod| pod.metadata.uid)
+            .collect();
         // The claim is a minute, so it is a minute.
         let log = AuditLog::from_now(&s.namespace);
         throughout(Duration::from_secs(60), "silence", async || {
             let requests = brief(&asked(&log));
-            if requests.is_empty() { Ok(()) } else { Err(format!("{requests:?}")) }
+            if requests.is_empty() {
+                Ok(())
+            } else {
+                Err(format!("{requests:?}"))
+            }
         })
         .await;
         let watches = log.requests(OPERATOR).len();
@@ -109,12 +151,24 @@ fn settled_services_cost_nothing_and_a_restart_writes_nothing() {
         s.restart_operator().await;
         settled(s).await;
         let requests = asked(&log);
-        let writes: Vec<_> = requests.iter().filter(|request| request.writes()).map(Request::brief).collect();
+        let writes: Vec<_> = requests
+            .iter()
+            .filter(|request| request.writes())
+            .map(Request::brief)
+            .collect();
         let lists = requests.iter().filter(|request| request.verb == "list").count();
-        println!("measured: a restart over {SERVICES} settled services: {lists} lists, {} writes", writes.len());
+        println!(
+            "measured: a restart over {SERVICES} settled services: {lists} lists, {} writes",
+            writes.len()
+        );
         assert_eq!(writes, [""; 0]);
         assert_eq!(lists, requests.len(), "{:?}", brief(&requests));
-        let after: Vec<_> = s.list::<Pod>().await.into_iter().map(|pod| pod.metadata.uid).collect();
+        let after: Vec<_> = s
+            .list::<Pod>()
+            .await
+            .into_iter()
+            .map(|pod| pod.metadata.uid)
+            .collect();
         assert_eq!(after, uids);
     });
 }

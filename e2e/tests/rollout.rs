@@ -48,7 +48,10 @@ fn rolling_update_under_load_fails_no_request() {
         }
         assert_eq!(most, 4);
         assert_eq!(s.find::<Deployment>(&stable).await.map(|d| d.name_any()), None);
-        println!("measured: rolling: {} requests over an update of 3 pods, none failed", tally.sent());
+        println!(
+            "measured: rolling: {} requests over an update of 3 pods, none failed",
+            tally.sent()
+        );
     });
 }
 
@@ -65,7 +68,11 @@ fn recreate_never_runs_both_at_once() {
             let revision = revision_of(&sighting.object);
             alive.insert(sighting.object.name_any(), (revision, !sighting.gone));
             let lives = |name: &str| alive.values().any(|(revision, is)| *is && revision == name);
-            assert!(!(lives(&stable) && lives(&candidate)), "at {}: {alive:?}", sighting.at);
+            assert!(
+                !(lives(&stable) && lives(&candidate)),
+                "at {}: {alive:?}",
+                sighting.at
+            );
         }
         s.assert_served_by("web", "1.1.0").await;
     });
@@ -80,7 +87,10 @@ fn the_same_spec_is_the_same_revision_and_trusted_as_such() {
         let found = s.deploy(&two).await;
         let second = found.stable().unwrap();
         let changes = found.revision(&second).unwrap().changes.unwrap();
-        assert_eq!(changes, "env, image registry.local/podinfo:1.0.0 -> registry.local/podinfo:1.1.0");
+        assert_eq!(
+            changes,
+            "env, image registry.local/podinfo:1.0.0 -> registry.local/podinfo:1.1.0"
+        );
         // Back to the revision before: one step of full size, in which the service never has fewer pods than it needs.
         let pods = s.record::<Pod>();
         pods.first("the pods", |_| true).await;
@@ -88,7 +98,10 @@ fn the_same_spec_is_the_same_revision_and_trusted_as_such() {
         assert_eq!(promote(s, &one).await, first);
         load.stop().assert_spotless();
         let sizes = peak_ready_of(&pods.all(), &first, &second);
-        assert_eq!(sizes, 3, "the first pod of {second} left when {sizes} of {first} were ready");
+        assert_eq!(
+            sizes, 3,
+            "the first pod of {second} left when {sizes} of {first} were ready"
+        );
         assert_eq!(s.list::<ControllerRevision>().await.len(), 2);
     });
 }
@@ -101,7 +114,10 @@ fn peak_ready_of(seen: &[e2e::recorder::Sighting<Pod>], coming: &str, leaving: &
         if revision == leaving && sighting.object.metadata.deletion_timestamp.is_some() {
             break;
         }
-        if revision == coming && is_ready(&sighting.object) && sighting.object.metadata.deletion_timestamp.is_none() {
+        if revision == coming
+            && is_ready(&sighting.object)
+            && sighting.object.metadata.deletion_timestamp.is_none()
+        {
             ready.insert(sighting.object.name_any());
         }
     }
@@ -111,24 +127,39 @@ fn peak_ready_of(seen: &[e2e::recorder::Sighting<Pod>], coming: &str, leaving: &
 #[test]
 fn the_history_is_limited() {
     scenario("history").run(async |s| {
-        let base = podinfo("web", "1.0.0").spec(json!({"revisionHistoryLimit": 1, "strategy": {"bakeSeconds": 0}}));
+        let base =
+            podinfo("web", "1.0.0").spec(json!({"revisionHistoryLimit": 1, "strategy": {"bakeSeconds": 0}}));
         let mut names = Vec::new();
         for step in ["a", "b", "c", "d"] {
             names.push(promote(s, &base.clone().env("STEP", step)).await);
         }
         // The stable one, the one before, and one more.
         eventually("three records", async || {
-            let records: Vec<String> = s.list::<ControllerRevision>().await.iter().map(ResourceExt::name_any).collect();
+            let records: Vec<String> = s
+                .list::<ControllerRevision>()
+                .await
+                .iter()
+                .map(ResourceExt::name_any)
+                .collect();
             let mut expected = names[1..].to_vec();
             expected.sort();
-            if records == expected { Ok(()) } else { Err(format!("{records:?} of {names:?}")) }
+            if records == expected {
+                Ok(())
+            } else {
+                Err(format!("{records:?} of {names:?}"))
+            }
         })
         .await;
         let history = s.service("web").await.said().history;
         let seqs: Vec<i64> = history.iter().map(|entry| entry.seq).collect();
         assert_eq!(seqs, [4, 3, 2, 1]);
         assert!(history.iter().all(|entry| entry.outcome == "Promoted"));
-        let deployments: Vec<String> = s.list::<Deployment>().await.iter().map(ResourceExt::name_any).collect();
+        let deployments: Vec<String> = s
+            .list::<Deployment>()
+            .await
+            .iter()
+            .map(ResourceExt::name_any)
+            .collect();
         assert_eq!(deployments, [names[3].clone()]);
     });
 }
@@ -152,7 +183,8 @@ fn restart_makes_the_same_template_anew_once() {
         assert_eq!(image(&old), image(&new));
         // The annotation stays and hits nothing any more: not after an edit, not after a restart of the operator.
         s.restart_operator().await;
-        s.apply(&manifest.spec(json!({"commonLabels": {"team": "a"}}))).await;
+        s.apply(&manifest.spec(json!({"commonLabels": {"team": "a"}})))
+            .await;
         let later = s.healthy("web").await;
         assert_eq!(later.stable().unwrap(), second);
         assert_eq!(s.ready_pods(&second, 1).await.remove(0).uid(), new.uid());
@@ -180,7 +212,9 @@ fn retry_tries_a_rejected_revision_again() {
         let good = podinfo("web", "1.0.0");
         promote(s, &good).await;
         // It waits for a file that comes later, which no health check can know.
-        let bad = e2e::misbehave("web", "2.0.0").env("READY", "false").spec(json!({"strategy": {"progressDeadlineSeconds": 3}}));
+        let bad = e2e::misbehave("web", "2.0.0")
+            .env("READY", "false")
+            .spec(json!({"strategy": {"progressDeadlineSeconds": 3}}));
         s.apply(&bad).await;
         let back = s.taken_back("web").await;
         let candidate = back.candidate().unwrap();
@@ -188,8 +222,10 @@ fn retry_tries_a_rejected_revision_again() {
         // A re-sync of the same manifest, a restart of the operator and an edit of something else try nothing.
         s.apply(&bad).await;
         s.restart_operator().await;
-        s.apply(&bad.clone().spec(json!({"commonLabels": {"team": "a"}}))).await;
-        s.wait_for("web", "to be held still", |found| found.is_taken_back()).await;
+        s.apply(&bad.clone().spec(json!({"commonLabels": {"team": "a"}})))
+            .await;
+        s.wait_for("web", "to be held still", |found| found.is_taken_back())
+            .await;
         throughout(Duration::from_secs(2), "the rejection", async || {
             match s.find::<Deployment>(&candidate).await {
                 None => Ok(()),
@@ -198,15 +234,24 @@ fn retry_tries_a_rejected_revision_again() {
         })
         .await;
         // What was rejected for another trial than the annotation names stays so; the right name tries it.
-        s.annotate("web", "microservice.dev/retry", &format!("{candidate}/7")).await;
-        s.annotate("web", "microservice.dev/retry", &format!("{candidate}/1")).await;
+        s.annotate("web", "microservice.dev/retry", &format!("{candidate}/7"))
+            .await;
+        s.annotate("web", "microservice.dev/retry", &format!("{candidate}/1"))
+            .await;
         s.wait_for("web", "to be tried again", |found| {
-            found.said().rollout.is_some_and(|rollout| rollout.trial == 2 && rollout.state == RolloutState::Rolling)
+            found
+                .said()
+                .rollout
+                .is_some_and(|rollout| rollout.trial == 2 && rollout.state == RolloutState::Rolling)
         })
         .await;
         let pod = eventually("its pod to run", async || {
             let pods = s.pods_of(&candidate).await;
-            let running = |pod: &Pod| pod.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Running"));
+            let running = |pod: &Pod| {
+                pod.status
+                    .as_ref()
+                    .is_some_and(|status| status.phase.as_deref() == Some("Running"))
+            };
             pods.into_iter().find(running).ok_or_else(|| "no".to_owned())
         })
         .await;
@@ -228,9 +273,15 @@ fn a_persons_rollback_stays() {
         let back = s.taken_back("web").await;
         assert_eq!(back.stable().unwrap(), first);
         let cause = back.said().rollout.unwrap().cause.unwrap();
-        assert_eq!((cause.blame, cause.reason.as_str()), (Blame::Person, "RollbackRequested"));
+        assert_eq!(
+            (cause.blame, cause.reason.as_str()),
+            (Blame::Person, "RollbackRequested")
+        );
         let command = &back.said().commands[0];
-        assert_eq!((command.verb.as_str(), command.value.as_str()), ("rollback", value.as_str()));
+        assert_eq!(
+            (command.verb.as_str(), command.value.as_str()),
+            ("rollback", value.as_str())
+        );
         s.assert_served_by("web", "1.0.0").await;
         load.stop().assert_spotless();
         s.event("RolledBack", "a person asked to leave").await;
@@ -316,14 +367,25 @@ fn a_renamed_port_that_works_takes_the_place_of_the_old_one() {
         assert_eq!(tally.versions(), ["1.0.0", "1.1.0"]);
         let service = s
             .until::<Service>("web", "to have the new port alone", |found| {
-                found.spec.as_ref().and_then(|spec| spec.ports.as_ref()).is_some_and(|ports| ports.len() == 1)
+                found
+                    .spec
+                    .as_ref()
+                    .and_then(|spec| spec.ports.as_ref())
+                    .is_some_and(|ports| ports.len() == 1)
             })
             .await;
-        assert_eq!(service.spec.unwrap().ports.unwrap()[0].name.as_deref(), Some("web"));
+        assert_eq!(
+            service.spec.unwrap().ports.unwrap()[0].name.as_deref(),
+            Some("web")
+        );
         let address = s.address("web", "web").await;
         eventually("the new port to answer", async || {
             let answer = http_client::get(address, "/").await?;
-            if answer.version().as_deref() == Some("1.1.0") { Ok(()) } else { Err(answer.body) }
+            if answer.version().as_deref() == Some("1.1.0") {
+                Ok(())
+            } else {
+                Err(answer.body)
+            }
         })
         .await;
     });
@@ -334,11 +396,16 @@ fn a_suspended_service_scales_but_does_not_change() {
     scenario("suspend").run(async |s| {
         let one = podinfo("web", "1.0.0").spec(json!({"replicas": 2}));
         let first = promote(s, &one).await;
-        let suspended = one.clone().version("1.1.0").spec(json!({"suspend": true, "replicas": 3}));
+        let suspended = one
+            .clone()
+            .version("1.1.0")
+            .spec(json!({"suspend": true, "replicas": 3}));
         s.apply(&suspended).await;
         let found = s
             .wait_for("web", "to be suspended", |found| {
-                found.is_current() && found.said().phase == Some(Phase::Suspended) && found.said().ready.as_deref() == Some("3/3")
+                found.is_current()
+                    && found.said().phase == Some(Phase::Suspended)
+                    && found.said().ready.as_deref() == Some("3/3")
             })
             .await;
         assert_eq!(found.stable().unwrap(), first);
@@ -364,10 +431,15 @@ fn zero_replicas_stop_it_and_a_change_goes_out_when_it_starts() {
         assert_eq!(stopped.said().ready.as_deref(), Some("0/0"));
         s.ready_pods(&first, 0).await;
         // Nothing can be tried out without pods.
-        s.apply(&one.clone().version("1.1.0").spec(json!({"replicas": 0}))).await;
+        s.apply(&one.clone().version("1.1.0").spec(json!({"replicas": 0})))
+            .await;
         let waiting = s
             .wait_for("web", "to say what waits", |found| {
-                found.is_current() && found.said().message.is_some_and(|m| m.contains("goes out when replicas is more than 0"))
+                found.is_current()
+                    && found
+                        .said()
+                        .message
+                        .is_some_and(|m| m.contains("goes out when replicas is more than 0"))
             })
             .await;
         assert_eq!(waiting.stable().unwrap(), first);
@@ -384,17 +456,34 @@ fn a_new_spec_in_the_middle_takes_over() {
         let first = promote(s, &one).await;
         let load = s.load("web").await;
         // It never gets ready, so this rollout is in its middle for as long as we like.
-        s.apply(&e2e::misbehave("web", "1.1.0").spec(json!({"replicas": 3})).env("READY", "false").spec(json!({
-            "ports": [{"name": "http", "containerPort": 9898}],
-        })).env("PORT", "9898")).await;
+        s.apply(
+            &e2e::misbehave("web", "1.1.0")
+                .spec(json!({"replicas": 3}))
+                .env("READY", "false")
+                .spec(json!({
+                    "ports": [{"name": "http", "containerPort": 9898}],
+                }))
+                .env("PORT", "9898"),
+        )
+        .await;
         let stuck = s.candidate("web").await;
         let last = promote(s, &one.version("2.0.0")).await;
         assert!(last != first && last != stuck);
         load.stop().assert_spotless();
         s.assert_served_by("web", "2.0.0").await;
         let history = s.service("web").await.said().history;
-        let outcomes: Vec<_> = history.iter().map(|entry| (entry.revision.as_str(), entry.outcome.as_str())).collect();
-        assert_eq!(outcomes, [(last.as_str(), "Promoted"), (stuck.as_str(), "Superseded"), (first.as_str(), "Promoted")]);
+        let outcomes: Vec<_> = history
+            .iter()
+            .map(|entry| (entry.revision.as_str(), entry.outcome.as_str()))
+            .collect();
+        assert_eq!(
+            outcomes,
+            [
+                (last.as_str(), "Promoted"),
+                (stuck.as_str(), "Superseded"),
+                (first.as_str(), "Promoted")
+            ]
+        );
         assert_eq!(s.pods_of(&stuck).await.len(), 0);
     });
 }
@@ -406,7 +495,10 @@ fn a_new_spec_while_it_bakes_goes_back_first() {
         let first = promote(s, &one).await;
         let load = s.load("web").await;
         s.apply(&one.clone().version("1.1.0")).await;
-        s.wait_for("web", "to bake", |found| found.is_current() && found.state() == Some(RolloutState::Baking)).await;
+        s.wait_for("web", "to bake", |found| {
+            found.is_current() && found.state() == Some(RolloutState::Baking)
+        })
+        .await;
         // Back to what was before the change.
         let back = promote(s, &one).await;
         assert_eq!(back, first);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::ControllerRevision;
+use k8s_openapi::api::apps::v1::{ControllerRevision, DeploymentCondition};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::cache::{Cached, ServiceKey};
 use crate::api::{Microservice, annotations, labels};
+use crate::health::replica_failure;
 use crate::render::ChildKind;
 use crate::revision::{Record, RecordError};
 use crate::rollout::{Deleting, DeploymentView, LiveChild, Ownership};
@@ -115,11 +116,8 @@ fn last_foreign_manager(managers: &[ManagedFieldsEntry]) -> Option<String> {
 
 fn deployment_view(metadata: &ObjectMeta, object: &Value) -> DeploymentView {
     let selector = object.pointer("/spec/selector/matchLabels").cloned().unwrap_or_default();
-    let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
-    let failure = conditions.into_iter().flatten().find(|c| {
-        c.get("type").and_then(Value::as_str) == Some("ReplicaFailure")
-            && c.get("status").and_then(Value::as_str) == Some("True")
-    });
+    let conditions = object.pointer("/status/conditions").cloned().unwrap_or_default();
+    let conditions: Vec<DeploymentCondition> = serde_json::from_value(conditions).unwrap_or_default();
     DeploymentView {
         revision: label(metadata, labels::REVISION).unwrap_or_default().to_owned(),
         replicas: object
@@ -127,7 +125,7 @@ fn deployment_view(metadata: &ObjectMeta, object: &Value) -> DeploymentView {
             .and_then(Value::as_i64)
             .and_then(|n| i32::try_from(n).ok())
             .unwrap_or(1),
-        failure: failure.and_then(|c| c.get("message")).and_then(Value::as_str).map(str::to_owned),
+        failure: replica_failure(&conditions),
         template: object.pointer("/spec/template").cloned().unwrap_or_default(),
         selector: serde_json::from_value(selector).unwrap_or_default(),
     }

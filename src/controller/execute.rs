@@ -1,23 +1,20 @@
 //! Carries out the steps of a plan, in their order. Decides nothing: what a failed write means is for the next plan.
 
-use std::time::Duration;
-
+use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, ValidationDirective};
 use kube::{Api, Error, ResourceExt};
 use serde_json::{Value, json};
 
 use super::cache::{Cached, Put, ServiceKey};
-use super::entry::{ChildEntry, now};
+use super::entry::{ChildEntry, now, pruned_pod};
 use super::error::{WriteError, classify};
 use super::reconcile::Context;
+use super::request::bounded;
 use super::streams::api_resource;
 use crate::api::{Microservice, MicroserviceStatus, labels};
 use crate::render::ChildKind;
-use crate::rollout::{Apply, ApplyReason, Delete, Failure, FailureClass, Observed, Step, Turn};
+use crate::rollout::{Apply, ApplyReason, Delete, Failure, FailureClass, LabelPod, Observed, Step, Turn};
 use crate::telemetry::{WriteResult, WriteVerb};
-
-/// How long one request may take.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Carries out `writes`. What is refused is remembered, and the others are done; where what was planned on is not what
 /// is, it ends: the next plan knows better.
@@ -28,7 +25,7 @@ pub async fn execute(context: &Context, key: &ServiceKey, observed: &Observed, w
         let takes_away = match step {
             Step::Apply(apply) => apply.turn == Turn::Shrinking,
             Step::Delete(_) => true,
-            Step::Checkpoint(_) => false,
+            Step::Checkpoint(_) | Step::Label(_) => false,
         };
         if takes_away && refused {
             continue;
@@ -36,6 +33,7 @@ pub async fn execute(context: &Context, key: &ServiceKey, observed: &Observed, w
         let result = match step {
             Step::Checkpoint(status) => write_status(context, key, observed, status).await,
             Step::Apply(apply) => apply_child(context, key, observed, apply).await,
+            Step::Label(label) => label_pod(context, key, label).await,
             Step::Delete(delete) => delete_child(context, key, delete).await,
         };
         match result {
@@ -54,6 +52,10 @@ fn remember(context: &Context, key: &ServiceKey, step: &Step, class: FailureClas
     let (child, digest) = match step {
         Step::Apply(apply) => ((apply.child.kind, apply.child.name.clone()), apply.digest.clone()),
         Step::Delete(delete) => ((delete.kind, delete.name.clone()), String::new()),
+        Step::Label(label) => {
+            tracing::warn!(service = %key, pod = %label.pod, %message, "a pod could not be told its role");
+            return;
+        }
         Step::Checkpoint(_) => return,
     };
     tracing::warn!(
@@ -211,6 +213,27 @@ async fn look(
     }
 }
 
+/// A merge patch: the label is the only field of the pod that is ours, and the kubelet writes the rest.
+async fn label_pod(context: &Context, key: &ServiceKey, label: &LabelPod) -> Result<(), WriteError> {
+    let api: Api<Pod> = Api::namespaced(context.client.clone(), &key.namespace);
+    let patch = json!({"metadata": {"uid": label.uid, "labels": {labels::ROLE: label.role.as_str()}}});
+    let params = PatchParams { field_manager: Some(labels::MANAGER.to_owned()), ..PatchParams::default() };
+    let result = bounded(api.patch(&label.pod, &params, &Patch::Merge(&patch))).await;
+    context.metrics.wrote("Pod", WriteVerb::Patch, outcome_of(&result));
+    match result {
+        Ok(pod) => {
+            context.caches.pods.put(pruned_pod(pod));
+            Ok(())
+        }
+        // It is gone or another one by now: there is nobody to tell.
+        Err(Error::Api(status)) if status.code == 404 || status.code == 409 => {
+            context.caches.pods.deleted(&key.namespace, &label.pod, &label.uid);
+            Ok(())
+        }
+        Err(error) => Err(classify(&error)),
+    }
+}
+
 async fn delete_child(context: &Context, key: &ServiceKey, delete: &Delete) -> Result<(), WriteError> {
     let params = DeleteParams::background()
         .preconditions(Preconditions { uid: Some(delete.uid.clone()), resource_version: None });
@@ -238,15 +261,5 @@ fn outcome_of<T>(result: &Result<T, Error>) -> WriteResult {
         Ok(_) => WriteResult::Accepted,
         Err(Error::Api(status)) => WriteResult::of_status(Some(status.code)),
         Err(_) => WriteResult::of_status(None),
-    }
-}
-
-async fn bounded<T>(request: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    match tokio::time::timeout(REQUEST_TIMEOUT, request).await {
-        Ok(result) => result,
-        Err(_) => Err(Error::Service(Box::new(std::io::Error::new(
-            std::io::ErrorKind::TimedOut,
-            format!("no answer from the API server within {} s", REQUEST_TIMEOUT.as_secs()),
-        )))),
     }
 }

@@ -16,6 +16,7 @@ mod observe;
 mod optional;
 mod queue;
 mod reconcile;
+mod request;
 mod run;
 mod sources;
 mod streams;

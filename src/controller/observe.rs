@@ -11,6 +11,7 @@ use kube::{Api, ResourceExt};
 use super::cache::{Cached, ServiceKey};
 use super::entry::Parsed;
 use super::reconcile::Context;
+use super::request::bounded;
 use super::streams::Caches;
 use crate::api::{Microservice, labels};
 use crate::health::NodeReadiness;
@@ -160,7 +161,7 @@ async fn secret_copies(context: &Context, key: &ServiceKey, observed: &Observed)
         }
         let api: Api<Secret> = Api::namespaced(context.client.clone(), &key.namespace);
         // Only what the digest speaks of may be copied: a newer content is another revision.
-        if let Some(secret) = api.get_opt(&snapshot.source.name).await?
+        if let Some(secret) = bounded(api.get_opt(&snapshot.source.name)).await?
             && SnapshotContent::of_secret(&secret).digest == content.digest
         {
             copies.push(secret_copy(&identity, &record, &snapshot.source, &secret));

@@ -12,7 +12,7 @@ use kube::{Api, ResourceExt};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use super::streams::{Warm, Watching};
+use super::streams::{Followed, Warm, Watching};
 use crate::render::{ChildKind, KindPresence};
 
 /// The optional kind whose CRD has this name.
@@ -21,6 +21,13 @@ fn kind_of(crd: &str) -> Option<ChildKind> {
         .into_iter()
         .filter(|kind| kind.presence() == KindPresence::Optional)
         .find(|kind| crd == format!("{}.{}", kind.plural(), kind.group()))
+}
+
+/// A kind that is watched while its CRD is there.
+struct Served {
+    followed: Followed,
+    /// Says that it is served, once its first list is there.
+    announcement: AbortHandle,
 }
 
 /// Follows the CRDs of the optional kinds. Warm when the kinds that are there at the start are.
@@ -33,7 +40,7 @@ pub fn start(watching: Watching) -> Warm {
 async fn follow(watching: Watching, told: watch::Sender<bool>) {
     let api: Api<PartialObjectMeta<CustomResourceDefinition>> = Api::all(watching.client.clone());
     let mut stream = watcher(api, watcher::Config::default()).default_backoff().boxed();
-    let mut running: BTreeMap<ChildKind, AbortHandle> = BTreeMap::new();
+    let mut running: BTreeMap<ChildKind, Served> = BTreeMap::new();
     let mut listed = Vec::new();
     while let Some(event) = stream.next().await {
         match event {
@@ -81,12 +88,13 @@ pub async fn until_warm(mut warm: Warm) {
     let _ = warm.wait_for(|is| *is).await;
 }
 
-fn serve(watching: &Watching, running: &mut BTreeMap<ChildKind, AbortHandle>, kind: ChildKind) -> Option<Warm> {
+fn serve(watching: &Watching, running: &mut BTreeMap<ChildKind, Served>, kind: ChildKind) -> Option<Warm> {
     if running.contains_key(&kind) {
         return None;
     }
-    let warm = watching.follow_children(kind);
+    let followed = watching.follow_children(kind);
     let told = watching.clone();
+    let warm = followed.warm.clone();
     let mut listed = warm.clone();
     let task = tokio::spawn(async move {
         if listed.wait_for(|is| *is).await.is_ok() {
@@ -95,13 +103,14 @@ fn serve(watching: &Watching, running: &mut BTreeMap<ChildKind, AbortHandle>, ki
             touch_all(&told);
         }
     });
-    running.insert(kind, task.abort_handle());
+    running.insert(kind, Served { followed, announcement: task.abort_handle() });
     Some(warm)
 }
 
-fn stop(watching: &Watching, running: &mut BTreeMap<ChildKind, AbortHandle>, kind: ChildKind) {
-    if let Some(task) = running.remove(&kind) {
-        task.abort();
+fn stop(watching: &Watching, running: &mut BTreeMap<ChildKind, Served>, kind: ChildKind) {
+    if let Some(served) = running.remove(&kind) {
+        served.announcement.abort();
+        served.followed.stop();
     }
     watching.caches.served.write().unwrap_or_else(PoisonError::into_inner).remove(&kind);
     if let Some(cache) = watching.caches.children.get(&kind) {

@@ -15,10 +15,11 @@ use super::error::WriteError;
 use super::execute::{execute, write_status};
 use super::memory::Memory;
 use super::observe::observe;
+use super::request::bounded;
 use super::run::SecretTracking;
 use super::sources::Contents;
 use super::streams::Caches;
-use crate::rollout::{EventKind, Observed, Plan, Worth, plan};
+use crate::rollout::{EventDraft, EventKind, Observed, Plan, Worth, plan};
 use crate::api::Phase;
 use crate::telemetry::{Decision, Gravity, Metrics, RolloutOutcome};
 
@@ -105,7 +106,7 @@ pub async fn reconcile(context: &Context, key: &ServiceKey, occasion: Occasion) 
             match write_status(context, key, &observed, status).await {
                 Ok(()) => {
                     log(key, &observed, &plan);
-                    publish(context, key, &observed, &plan).await;
+                    publish(context, &observed, &plan);
                 }
                 // The newer object is in the cache already: plan on it.
                 Err(WriteError::Conflict) => continue,
@@ -184,7 +185,8 @@ fn log(key: &ServiceKey, observed: &Observed, plan: &Plan) {
     }
 }
 
-async fn publish(context: &Context, key: &ServiceKey, observed: &Observed, plan: &Plan) {
+/// Counts what was decided and tells people. No rollout waits for events: they are published beside it.
+fn publish(context: &Context, observed: &Observed, plan: &Plan) {
     for ended in &plan.ended {
         context.metrics.rollout_ended(RolloutOutcome::of(&ended.outcome));
     }
@@ -193,22 +195,31 @@ async fn publish(context: &Context, key: &ServiceKey, observed: &Observed, plan:
     {
         context.metrics.rollback_began(cause);
     }
+    if plan.events.is_empty() {
+        return;
+    }
     // One for each decision: a shared one would fold decisions of the same reason into one event with the first note.
     let recorder = Recorder::new(context.client.clone(), context.reporter.clone());
     let reference: ObjectReference = observed.service.object_ref(&());
-    for draft in &plan.events {
-        let event = Event {
-            type_: match draft.kind {
-                EventKind::Normal => EventType::Normal,
-                EventKind::Warning => EventType::Warning,
-            },
-            reason: draft.reason.clone(),
-            note: Some(draft.note.chars().take(1000).collect()),
-            action: "Rollout".to_owned(),
-            secondary: None,
-        };
-        if let Err(error) = recorder.publish(&event, &reference).await {
-            tracing::warn!(service = %key, %error, "an event could not be published");
+    let events: Vec<Event> = plan.events.iter().map(event).collect();
+    tokio::spawn(async move {
+        for event in &events {
+            if let Err(error) = bounded(recorder.publish(event, &reference)).await {
+                tracing::warn!(reason = %event.reason, error = %super::error::words(&error), "an event could not be published");
+            }
         }
+    });
+}
+
+fn event(draft: &EventDraft) -> Event {
+    Event {
+        type_: match draft.kind {
+            EventKind::Normal => EventType::Normal,
+            EventKind::Warning => EventType::Warning,
+        },
+        reason: draft.reason.clone(),
+        note: Some(draft.note.chars().take(1000).collect()),
+        action: "Rollout".to_owned(),
+        secondary: None,
     }
 }

@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Client};
 
 use super::cache::ServiceKey;
+use super::request::bounded;
 use super::run::SecretTracking;
 use super::streams::Caches;
 use crate::revision::{SnapshotContent, SnapshotSource, SourceKind};
@@ -70,11 +71,11 @@ async fn read(
     match source.kind {
         SourceKind::ConfigMap => {
             let api: Api<ConfigMap> = Api::namespaced(client.clone(), &service.namespace);
-            Ok(api.get_opt(&source.name).await?.map(|object| SnapshotContent::of_config_map(&object)))
+            Ok(bounded(api.get_opt(&source.name)).await?.map(|object| SnapshotContent::of_config_map(&object)))
         }
         SourceKind::Secret => {
             let api: Api<Secret> = Api::namespaced(client.clone(), &service.namespace);
-            Ok(api.get_opt(&source.name).await?.map(|object| SnapshotContent::of_secret(&object)))
+            Ok(bounded(api.get_opt(&source.name)).await?.map(|object| SnapshotContent::of_secret(&object)))
         }
     }
 }

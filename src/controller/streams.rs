@@ -17,6 +17,7 @@ use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
 
 use super::cache::{Cache, Cached, Put, ServiceKey};
 use super::entry::{ChildEntry, SourceEntry, pruned_node, pruned_pod};
@@ -108,20 +109,71 @@ type TakeAway<K> = Box<dyn Fn(&Caches, &K) -> Vec<ServiceKey> + Send + Sync>;
 /// Tells when the first complete list of a stream is in its cache.
 pub type Warm = watch::Receiver<bool>;
 
+/// A watch that was started.
+pub struct Followed {
+    /// When its cache is warm.
+    pub warm: Warm,
+    /// The tasks that follow it.
+    tasks: Vec<AbortHandle>,
+}
+
+impl Followed {
+    /// Ends it.
+    pub fn stop(&self) {
+        self.tasks.iter().for_each(AbortHandle::abort);
+    }
+}
+
+/// Whether work can begin before a kind is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// It decides what runs: nothing is done without it.
+    Required,
+    /// Its objects are only written. One that is not known is found by the conflict when it is applied; where the kind
+    /// may not be listed, the condition of that write says so, and everything else is served.
+    Written,
+}
+
+impl Need {
+    fn of(kind: ChildKind) -> Self {
+        match kind {
+            ChildKind::ControllerRevision | ChildKind::Deployment | ChildKind::Service => Self::Required,
+            // Copies that pods mount, and sources whose absence would mean another revision.
+            ChildKind::ConfigMap | ChildKind::Secret => Self::Required,
+            ChildKind::ServiceAccount
+            | ChildKind::NetworkPolicy
+            | ChildKind::PodDisruptionBudget
+            | ChildKind::HorizontalPodAutoscaler
+            | ChildKind::Ingress
+            | ChildKind::HttpRoute
+            | ChildKind::GrpcRoute
+            | ChildKind::ServiceMonitor
+            | ChildKind::PodMonitor => Self::Written,
+        }
+    }
+}
+
 impl Watching {
     /// Starts the watches of all kinds that every cluster has. Answers when each of them is warm, by name.
     pub fn start(&self, secrets: super::run::SecretTracking) -> Vec<(&'static str, Warm)> {
         let managed = || watcher::Config::default().labels(&labels::managed_selector());
         let mut warm = vec![
-            ("microservices", self.follow_all("microservices", watcher::Config::default(), services())),
-            ("pods", self.follow_all("pods", watcher::Config::default().labels(labels::REVISION), pods())),
-            ("endpointslices", self.follow_all("endpointslices", managed(), slices())),
-            ("poddisruptionbudgets", self.follow_all("poddisruptionbudgets", watcher::Config::default(), budgets())),
+            ("microservices", self.follow_all("microservices", watcher::Config::default(), Need::Required, services())),
+            (
+                "pods",
+                self.follow_all("pods", watcher::Config::default().labels(labels::REVISION), Need::Required, pods()),
+            ),
+            ("endpointslices", self.follow_all("endpointslices", managed(), Need::Required, slices())),
+            (
+                "poddisruptionbudgets",
+                self.follow_all("poddisruptionbudgets", watcher::Config::default(), Need::Written, budgets()),
+            ),
             (
                 "configmaps",
                 self.follow_all::<PartialObjectMeta<ConfigMap>>(
                     "configmaps",
                     watcher::Config::default(),
+                    Need::Required,
                     sources(SourceKind::ConfigMap),
                 ),
             ),
@@ -132,6 +184,7 @@ impl Watching {
                 self.follow_all::<PartialObjectMeta<Secret>>(
                     "secrets",
                     watcher::Config::default(),
+                    Need::Required,
                     sources(SourceKind::Secret),
                 ),
             ));
@@ -139,18 +192,18 @@ impl Watching {
         let tracked = |kind: &ChildKind| *kind != ChildKind::Secret || secrets == super::run::SecretTracking::Enabled;
         for kind in ChildKind::ALL.into_iter().filter(tracked) {
             if kind.presence() == KindPresence::Always {
-                warm.push((kind.plural(), self.follow_children(kind)));
+                warm.push((kind.plural(), self.follow_children(kind).warm));
             }
         }
         // Cluster-scoped, so that a namespaced installation may not be allowed to read them: nothing waits for them, and
         // pods on lost nodes are then told by their own status.
         let every_node = vec![(None, Api::all(self.client.clone()))];
-        self.follow("nodes", every_node, &watcher::Config::default(), nodes());
+        self.follow("nodes", every_node, &watcher::Config::default(), Need::Written, nodes());
         warm
     }
 
     /// Starts the watch of one kind of children.
-    pub fn follow_children(&self, kind: ChildKind) -> Warm {
+    pub fn follow_children(&self, kind: ChildKind) -> Followed {
         let resource = api_resource(kind);
         let apis = match &self.scope {
             Scope::Cluster => vec![(None, Api::all_with(self.client.clone(), &resource))],
@@ -160,10 +213,12 @@ impl Watching {
                 .collect(),
         };
         let config = watcher::Config::default().labels(&labels::managed_selector());
-        self.follow(kind.plural(), apis, &config, children(kind))
+        // Whether an optional kind is served is told by its first list, so that has to be a real one.
+        let need = if kind.presence() == KindPresence::Optional { Need::Required } else { Need::of(kind) };
+        self.follow(kind.plural(), apis, &config, need, children(kind))
     }
 
-    fn follow_all<K>(&self, name: &'static str, config: watcher::Config, feed: Feed<K>) -> Warm
+    fn follow_all<K>(&self, name: &'static str, config: watcher::Config, need: Need, feed: Feed<K>) -> Warm
     where
         K: Resource<Scope = kube::core::NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + 'static,
         K::DynamicType: Default,
@@ -174,7 +229,7 @@ impl Watching {
                 names.iter().map(|ns| (Some(ns.clone()), Api::namespaced(self.client.clone(), ns))).collect()
             }
         };
-        self.follow(name, apis, &config, feed)
+        self.follow(name, apis, &config, need, feed).warm
     }
 
     fn follow<K>(
@@ -182,14 +237,16 @@ impl Watching {
         name: &'static str,
         apis: Vec<(Option<String>, Api<K>)>,
         config: &watcher::Config,
+        need: Need,
         feed: Feed<K>,
-    ) -> Warm
+    ) -> Followed
     where
         K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
     {
         let (told, warm) = watch::channel(false);
         let left = Arc::new(Mutex::new(apis.len()));
         let (told, feed) = (Arc::new(told), Arc::new(feed));
+        let mut tasks = Vec::new();
         for (namespace, api) in apis {
             let stream = watcher::watcher(api, config.clone()).default_backoff().boxed();
             let (watching, feed, left, told) = (self.clone(), Arc::clone(&feed), Arc::clone(&left), Arc::clone(&told));
@@ -200,9 +257,10 @@ impl Watching {
                     told.send_replace(true);
                 }
             };
-            tokio::spawn(async move { watching.consume(name, namespace, stream, &feed, on_warm).await });
+            let task = tokio::spawn(async move { watching.consume(name, namespace, stream, &feed, need, on_warm).await });
+            tasks.push(task.abort_handle());
         }
-        warm
+        Followed { warm, tasks }
     }
 
     async fn consume<K>(
@@ -211,6 +269,7 @@ impl Watching {
         namespace: Option<String>,
         mut stream: impl Stream<Item = watcher::Result<Event<K>>> + Unpin,
         feed: &Feed<K>,
+        need: Need,
         on_warm: impl FnOnce(),
     ) {
         let mut on_warm = Some(on_warm);
@@ -241,6 +300,9 @@ impl Watching {
                 Err(error) => {
                     self.metrics.watch_failed(name);
                     tracing::warn!(kind = name, error = %super::error::words(&error), "watch failed, trying again");
+                    if let Some(on_warm) = on_warm.take_if(|_| need == Need::Written) {
+                        on_warm();
+                    }
                     Vec::new()
                 }
             };

@@ -112,7 +112,10 @@ const TOO_MANY_CRASHES: &str = "TooManyCrashes";
 /// More failed exits while serving than the strategy allows, all containers together.
 fn serving_crashes(candidate: &Group, limits: &Limits, traffic: Traffic, now: Timestamp) -> Option<Finding> {
     let failed = |container: &ContainerSnapshot| match traffic {
-        Traffic::Carrying => container.failed.serving,
+        Traffic::Carrying => {
+            let unwatched = limits.serving_since.is_some_and(|since| container.failed_since(since));
+            container.failed.serving.max(i32::from(unwatched))
+        }
         Traffic::None => 0,
     };
     let failing = most_failed(candidate, 1, failed);

@@ -26,6 +26,9 @@ pub struct Limits {
     pub max_crashes: Option<i32>,
     /// Seconds for which a pod may wait for a node.
     pub unschedulable_seconds: i64,
+    /// Since when all pods have carried the traffic. A failed exit after that was one under traffic, also where nobody
+    /// watched it happen. None: they do not all.
+    pub serving_since: Option<Timestamp>,
 }
 
 impl From<&Strategy> for Limits {
@@ -33,6 +36,7 @@ impl From<&Strategy> for Limits {
         Self {
             max_crashes: strategy.max_crashes,
             unschedulable_seconds: strategy.unschedulable_seconds(),
+            serving_since: None,
         }
     }
 }

@@ -253,6 +253,19 @@ fn an_oom_kill_is_a_failed_exit() {
 }
 
 #[test]
+fn an_exit_that_nobody_watched_counts_when_it_was_under_traffic() {
+    // The container failed at 900 and is ready again; whoever counts was away meanwhile.
+    let pods = [PodFixture::ready("p0").restarted(1, failure(900)).snapshot()];
+    let judge = |since| {
+        let limits = Limits { max_crashes: Some(0), serving_since: since, ..limits() };
+        assess(&pods, &[], &limits, Traffic::Carrying, at(NOW))
+    };
+    assert_eq!(judge(None), Assessment::Fine);
+    assert_eq!(judge(Some(at(901))), Assessment::Fine, "before all pods carried traffic");
+    assert!(matches!(judge(Some(at(900))), Assessment::Fault(fault) if fault.reason == "TooManyCrashes"));
+}
+
+#[test]
 fn readiness_lost_by_more_than_a_quarter_and_more_than_one_is_a_fault_after_the_window() {
     // (pods, lost): the window is 3 x 2 s.
     for (pods, lost) in [(2, 1), (3, 1), (4, 1), (8, 2), (12, 3)] {

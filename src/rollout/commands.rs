@@ -38,12 +38,17 @@ const MOST_TRIALS: i32 = 1_000_000;
 
 /// The revision that somebody asks to return to from `serving`, unless that was done already.
 pub fn rollback<'a>(observed: &'a Observed, serving: &str) -> Option<&'a str> {
+    let (from, to) = pending_rollback(observed)?.split_once('/')?;
+    (from == serving && to != serving && observed.records.contains_key(to)).then_some(to)
+}
+
+/// What somebody asks to return to and from, unless that was done already.
+pub fn pending_rollback(observed: &Observed) -> Option<&str> {
     let value = observed.annotation(annotations::ROLLBACK)?;
     let done = observed.service.status.as_ref().is_some_and(|status| {
         status.commands.iter().any(|command| command.verb == ROLLBACK && command.value == value)
     });
-    let (from, to) = value.split_once('/')?;
-    (!done && from == serving && to != serving && observed.records.contains_key(to)).then_some(to)
+    (!done).then_some(value)
 }
 
 /// The verb of a retry in the status.

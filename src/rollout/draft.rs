@@ -255,7 +255,12 @@ impl<'a> Draft<'a> {
 
     /// What the pods say about a candidate.
     pub fn assess(&self, candidate: &str, stable: Option<&str>, traffic: Traffic) -> Assessment {
-        let limits = Limits::from(&self.observed.spec().operation.strategy());
+        let serving_since = match &self.situation.state {
+            State::Baking(_) => self.situation.since,
+            State::Fresh | State::Starting { .. } | State::Steady { .. } => None,
+            State::Rolling(_) | State::Promoting(_) | State::Returning(_) => None,
+        };
+        let limits = Limits { serving_since, ..Limits::from(&self.observed.spec().operation.strategy()) };
         self.assess_within(candidate, stable, &limits, traffic)
     }
 
@@ -274,11 +279,7 @@ impl<'a> Draft<'a> {
         let stable = stable.map(|name| self.observed.pods_of(name)).unwrap_or_default();
         let found = health::assess(self.observed.pods_of(candidate), stable, limits, traffic, self.now);
         match (&found, self.observed.deployment_of(candidate).and_then(|d| d.failure.as_ref())) {
-            (Assessment::Fine | Assessment::Watching { .. }, Some(message)) => Assessment::Fault(Fault {
-                blame: Blame::Environment,
-                reason: "FailedCreate".to_owned(),
-                message: message.clone(),
-            }),
+            (Assessment::Fine | Assessment::Watching { .. }, Some(fault)) => Assessment::Fault(fault.clone()),
             _ => found,
         }
     }
@@ -295,7 +296,9 @@ impl<'a> Draft<'a> {
         }
         let is_part = |key: &ChildKey| key == &deployment || is_part_of(key, revision);
         let outdated = |key: &ChildKey, failure: &Failure| {
-            self.observed.children.get(key).is_some_and(|live| live.applied.as_ref() == Some(&failure.digest))
+            // Without a digest it was a delete that was refused, which says nothing about the revision.
+            failure.digest.is_empty()
+                || self.observed.children.get(key).is_some_and(|live| live.applied.as_ref() == Some(&failure.digest))
         };
         let refused = self.observed.failures.iter().filter(|(key, failure)| is_part(key) && !outdated(key, failure));
         refused.filter_map(|(key, failure)| refusal(key, failure)).next()

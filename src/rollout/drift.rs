@@ -19,9 +19,13 @@ fn compare(path: &str, wanted: &Value, live: Option<&Value>) -> Option<String> {
         (Value::Array(items), None) if items.is_empty() => None,
         (Value::Object(fields), None) if fields.is_empty() => None,
         (wanted, None) => (!stored_as_absence(path, wanted)).then(|| path.to_owned()),
-        (Value::Object(fields), Some(Value::Object(live))) => fields
-            .iter()
-            .find_map(|(key, value)| compare(&format!("{path}.{key}"), value, live.get(key))),
+        (Value::Object(fields), Some(Value::Object(live))) => {
+            let differs = |(key, value): (&String, &Value)| compare(&format!("{path}.{key}"), value, live.get(key));
+            fields.iter().find_map(differs).or_else(|| {
+                let more = live.keys().find(|key| !fields.contains_key(*key));
+                more.filter(|_| is_whole(path)).map(|key| format!("{path}.{key}"))
+            })
+        }
         (Value::Array(items), Some(Value::Array(live))) => compare_lists(path, items, live),
         (Value::String(a), Some(Value::String(b))) => {
             let equal = a == b || (holds_quantities(path) && same_quantity(a, b));
@@ -32,6 +36,12 @@ fn compare(path: &str, wanted: &Value, live: Option<&Value>) -> Option<String> {
         }
         (wanted, Some(live)) => (wanted != live).then(|| path.to_owned()),
     }
+}
+
+/// Maps that belong to their owner as a whole: a key that somebody adds to a selector makes it select something else.
+fn is_whole(path: &str) -> bool {
+    let field = path.rsplit('.').next().unwrap_or(path);
+    ["selector", "matchLabels", "podSelector", "namespaceSelector", "nodeSelector", "labelSelector"].contains(&field)
 }
 
 /// Zero values of fields that are no pointers in Kubernetes' Go types are not stored.
@@ -106,6 +116,15 @@ mod tests {
             difference(&wanted, &json!({"spec": {"replicas": 3, "selector": {"a": "b"}, "rules": [{"host": "x"}, {}]}})),
             Some(".spec.rules".to_owned())
         );
+    }
+
+    #[test]
+    fn a_key_that_is_added_to_a_selector_is_a_difference() {
+        let wanted = json!({"spec": {"selector": {"a": "b"}, "template": {"metadata": {"labels": {"a": "b"}}}}});
+        let live = json!({"spec": {"selector": {"a": "b"}, "template": {"metadata": {"labels": {"a": "b", "c": "d"}}}}});
+        assert_eq!(difference(&wanted, &live), None);
+        let live = json!({"spec": {"selector": {"a": "b", "c": "d"}, "template": {"metadata": {"labels": {"a": "b"}}}}});
+        assert_eq!(difference(&wanted, &live), Some(".spec.selector.c".to_owned()));
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod plan;
 mod quantity;
 mod replicas;
 mod resolve;
+mod roles;
 mod state;
 mod status;
 mod transition;
@@ -26,7 +27,7 @@ pub use edges::{EDGES, Edge, EdgeRow};
 pub use observed::{
     ChildKey, Contest, Deleting, DeploymentView, Endpoints, Failure, FailureClass, LiveChild, Observed, Ownership, Source, wanted_replicas,
 };
-pub use plan::{Apply, ApplyReason, Delete, EventDraft, EventKind, Plan, Step, Turn, plan};
+pub use plan::{Apply, ApplyReason, Delete, EventDraft, EventKind, LabelPod, Plan, Step, Turn, plan};
 pub use replicas::{Pace, SizeTargets, Surge};
 pub use resolve::{Resolution, Unresolved, resolve};
 pub use state::{Change, Held, Return, Situation, State};

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::api::{Microservice, MicroserviceSpec, MicroserviceStatus};
-use crate::health::PodSnapshot;
+use crate::health::{Fault, PodSnapshot};
 use crate::render::{Child, ChildKind};
 use crate::revision::{Record, SnapshotContent, SnapshotSource};
 
@@ -130,7 +130,7 @@ pub struct DeploymentView {
     /// How many pods it is to have.
     pub replicas: i32,
     /// Why it cannot create pods.
-    pub failure: Option<String>,
+    pub failure: Option<Fault>,
     /// Its pod template, to take it over as it is.
     pub template: Value,
     /// Its selector.

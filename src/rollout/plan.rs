@@ -11,11 +11,12 @@ use super::draft::{Draft, Durable};
 use super::drift;
 use super::edges::Edge;
 use super::observed::{ChildKey, Deleting, LiveChild, Observed, Ownership};
+use super::roles::stale_labels;
 use super::resolve::resolve;
 use super::state::State;
 use super::status::{self, Worth};
 use super::transition::advance;
-use crate::api::{DeletionPolicy, HistoryEntry, MicroserviceStatus, annotations};
+use crate::api::{DeletionPolicy, HistoryEntry, MicroserviceStatus, Role, annotations};
 use crate::render::{Child, ChildKind};
 use crate::revision::RevisionDigest;
 
@@ -55,6 +56,8 @@ pub enum Step {
     Checkpoint(Box<MicroserviceStatus>),
     /// Applies an object.
     Apply(Box<Apply>),
+    /// Says on a pod which role its revision has.
+    Label(LabelPod),
     /// Deletes an object.
     Delete(Delete),
 }
@@ -83,6 +86,17 @@ pub enum ApplyReason {
     Changed,
     /// Somebody else changed a field of ours: this one.
     Drifted(String),
+}
+
+/// A pod whose label is to say the role of its revision.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LabelPod {
+    /// What it is called.
+    pub pod: String,
+    /// Its uid, so that a namesake is left alone.
+    pub uid: String,
+    /// The role.
+    pub role: Role,
 }
 
 /// An object to be deleted.
@@ -177,7 +191,8 @@ fn writes(draft: &Draft<'_>, wanted: &Desired) -> Vec<Step> {
         .collect();
     applies.sort_by_key(|apply| (apply.turn, apply.child.kind));
     let applies = applies.into_iter().map(|apply| Step::Apply(Box::new(apply)));
-    applies.chain(deletes(draft, wanted)).collect()
+    let labels = stale_labels(draft).into_iter().map(Step::Label);
+    applies.chain(labels).chain(deletes(draft, wanted)).collect()
 }
 
 /// When a write has its turn: what is referred to first, then what gains pods, then traffic, then what loses pods.

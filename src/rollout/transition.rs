@@ -20,6 +20,8 @@ use crate::revision::{Record, VerdictNote};
 
 /// The reason of condition Reconciling while stable shows the same as the candidate.
 pub const HELD: &str = "Hold";
+/// Seconds after which a hold is looked at again: what stable shows counts for a while only, and no event ends it.
+const HOLD_SECONDS: i64 = 30;
 /// The most edges in one plan: more would be a loop.
 const MOST_EDGES: usize = 8;
 
@@ -121,8 +123,9 @@ fn idle_for_long(draft: &Draft<'_>, coming: &str) -> bool {
 /// where the spec still says it.
 fn make_records_good(draft: &mut Draft<'_>) {
     let Some(target) = draft.target().cloned() else { return };
-    let lives = draft.situation.state.live().contains(&target.name.as_str());
-    if lives && !draft.records.contains_key(&target.name) {
+    let state = &draft.situation.state;
+    let known = state.live().contains(&target.name.as_str()) || state.candidate() == Some(target.name.as_str());
+    if known && !draft.records.contains_key(&target.name) {
         remember(draft, target);
     }
 }
@@ -230,10 +233,12 @@ fn rest_on(draft: &mut Draft<'_>, stable: String) {
     let seqs = notes.flat_map(|notes| [notes.promoted, notes.rejected.as_ref().map(|verdict| verdict.seq)]);
     draft.situation.seq = seqs.flatten().max().unwrap_or(1).max(draft.situation.seq);
     draft.event(EventKind::Normal, "Adopted", format!("revision {stable} was found running and is the stable one"));
-    if let Some(to) = draft.rollback_to(&stable) {
+    if let Some(value) = commands::pending_rollback(draft.observed).map(str::to_owned) {
         // When it was said is not known any more, and whether it was done: it is not done twice.
-        let value = format!("{stable}/{to}");
-        draft.event(EventKind::Warning, "RollbackIgnored", format!("{value} was asked for before the status was lost; ask again"));
+        if draft.rollback_to(&stable).is_some() {
+            let note = format!("the status was lost, and with it whether the rollback {value} was done: ask again");
+            draft.event(EventKind::Warning, "RollbackIgnored", note);
+        }
         draft.commands.push(CommandStatus { verb: commands::ROLLBACK.to_owned(), value });
     }
     match serving_beside(draft, &stable) {
@@ -463,7 +468,7 @@ fn interrupted(draft: &mut Draft<'_>, change: &Change) -> Option<()> {
             return Some(());
         }
         Assessment::Hold { recheck, .. } => {
-            draft.wakes.extend(recheck);
+            draft.wake(recheck.unwrap_or_else(|| later(draft.now, HOLD_SECONDS)));
             return Some(());
         }
         Assessment::Watching { recheck } => draft.wake(recheck),

@@ -1,10 +1,12 @@
 //! What the API server holds, and what it answers to writes: conflicts, refusals, and what is immutable.
 
 use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use microservice_operator::api::{Microservice, MicroserviceStatus, annotations, labels};
+use microservice_operator::health::Fault;
 use microservice_operator::render::ChildKind;
 use microservice_operator::revision::Record;
 use microservice_operator::rollout::{Apply, ChildKey, Delete, Deleting, DeploymentView, FailureClass, LiveChild, Ownership};
@@ -13,11 +15,34 @@ use serde_json::{Value, json};
 /// The name of the service in all tests.
 pub const NAME: &str = "shop";
 
+/// The fields of an object. Most of the time it is only looked at: copies share them, and are known to be equal.
+#[derive(Clone, Debug)]
+pub struct Object(Arc<Value>);
+
+impl PartialEq for Object {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
+    }
+}
+
+impl Deref for Object {
+    type Target = Value;
+    fn deref(&self) -> &Value {
+        &self.0
+    }
+}
+
+impl DerefMut for Object {
+    fn deref_mut(&mut self) -> &mut Value {
+        Arc::make_mut(&mut self.0)
+    }
+}
+
 /// An object as it is stored.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stored {
     pub uid: String,
-    pub object: Value,
+    pub object: Object,
     pub deleting: Deleting,
 }
 
@@ -45,7 +70,7 @@ impl Stored {
             uid: self.uid.clone(),
             ownership: self.ownership(service_uid),
             applied: applied.and_then(Value::as_str).map(str::to_owned),
-            object: Arc::new(self.object.clone()),
+            object: Arc::clone(&self.object.0),
             deleting: self.deleting,
             last_foreign_manager: None,
         }
@@ -55,7 +80,7 @@ impl Stored {
         self.object.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1).try_into().unwrap()
     }
 
-    pub fn deployment(&self, failure: Option<String>) -> DeploymentView {
+    pub fn deployment(&self, failure: Option<Fault>) -> DeploymentView {
         let selector = self.object.pointer("/spec/selector/matchLabels").cloned().unwrap_or_default();
         DeploymentView {
             revision: self.label(labels::REVISION).unwrap_or_default().to_owned(),
@@ -67,7 +92,7 @@ impl Stored {
     }
 
     pub fn record(&self) -> Option<Record> {
-        let object: ControllerRevision = serde_json::from_value(self.object.clone()).ok()?;
+        let object: ControllerRevision = serde_json::from_value(Value::clone(&self.object)).ok()?;
         Record::read(&object).ok()
     }
 }
@@ -161,7 +186,7 @@ impl ApiServer {
         let version = self.next_version();
         let uid = apply.uid.clone().unwrap_or_else(|| format!("uid-{version}"));
         object["metadata"]["uid"] = json!(uid);
-        self.objects.insert(key, Stored { uid, object, deleting: Deleting::No });
+        self.objects.insert(key, Stored { uid, object: Object(Arc::new(object)), deleting: Deleting::No });
         Ok(())
     }
 

@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
-use microservice_operator::api::labels;
+use microservice_operator::api::{Role, labels};
 use microservice_operator::health::{
     ContainerKind, ContainerSnapshot, Exit, FailedExits, PodSnapshot, Readied, Readiness, Scheduling, Standing, Waiting,
 };
 use microservice_operator::render::ChildKind;
-use microservice_operator::rollout::{Deleting, Endpoints};
+use microservice_operator::rollout::{Deleting, Endpoints, LabelPod};
 use serde_json::Value;
 
 use super::api_server::{ApiServer, NAME, Stored};
@@ -39,6 +39,7 @@ pub struct Pod {
     pub name: String,
     pub revision: String,
     pub image: String,
+    pub role: Option<Role>,
     owner: String,
     ports: Vec<(String, i64)>,
     created: Timestamp,
@@ -139,7 +140,7 @@ impl Pod {
             name: self.name.clone(),
             uid: self.name.clone(),
             revision: self.revision.clone(),
-            role: None,
+            role: self.role,
             node: self.node.map(|()| "node".to_owned()),
             created: self.created,
             started: Some(self.created),
@@ -230,6 +231,11 @@ impl Cluster {
         }
     }
 
+    /// How many ready pods the Service leads to, whatever port it is.
+    pub fn reached(&self, api: &ApiServer) -> usize {
+        usize::try_from(self.endpoints_of(api).ready.values().sum::<i32>()).unwrap()
+    }
+
     fn endpoints_of(&self, api: &ApiServer) -> Endpoints {
         let mut found = Endpoints::default();
         let Some(service) = api.objects.get(&(ChildKind::Service, NAME.to_owned())) else { return found };
@@ -259,6 +265,11 @@ impl Cluster {
         selected.filter(|pod| hears(pod)).count()
     }
 
+    pub fn label(&mut self, label: &LabelPod) {
+        let pods = self.pods.iter_mut().filter(|pod| pod.name == label.pod);
+        pods.for_each(|pod| pod.role = Some(label.role));
+    }
+
     pub fn ready(&self, revision: &str) -> i32 {
         i32::try_from(self.pods.iter().filter(|pod| pod.revision == revision && pod.is_ready()).count()).unwrap()
     }
@@ -272,6 +283,7 @@ fn new_pod(deployment: &Stored, number: usize, now: Timestamp) -> Pod {
         name: format!("pod-{number}"),
         revision: text("/metadata/labels/microservice.dev~1revision"),
         image: text("/spec/containers/0/image"),
+        role: None,
         owner: deployment.uid.clone(),
         ports: ports
             .iter()

@@ -1,1 +1,191 @@
-//! Crashes at every step.
+//! The operator dies after every single write, and ends up where it would have without that.
+
+use std::collections::BTreeMap;
+
+use microservice_operator::api::{MicroserviceStatus, annotations};
+use microservice_operator::render::ChildKind;
+use serde_json::{Value, json};
+
+use super::cluster::Behaviour;
+use super::world::{World, spec_with};
+
+/// What is left in the end, without times and numbers of rollouts that a crash may add to.
+#[derive(Debug, PartialEq)]
+struct Outcome {
+    objects: BTreeMap<(ChildKind, String), Value>,
+    phase: String,
+    message: Option<String>,
+    rollout: Value,
+    conditions: Vec<(String, String, String)>,
+    history: Vec<(String, String)>,
+}
+
+fn outcome(world: &World) -> Outcome {
+    let MicroserviceStatus { phase, message, rollout, conditions, history, .. } = world.status();
+    let mut rollout = serde_json::to_value(rollout).unwrap();
+    for time in ["startedAt", "stepStartedAt", "progressAt", "retryAt", "deadline"] {
+        rollout.as_object_mut().unwrap().remove(time);
+    }
+    let objects = world.api.objects.iter().map(|(key, stored)| {
+        let mut object = serde_json::Value::clone(&stored.object);
+        object["metadata"].as_object_mut().unwrap().remove("uid");
+        (key.clone(), object)
+    });
+    Outcome {
+        objects: objects.collect(),
+        phase: format!("{phase:?}"),
+        message,
+        rollout,
+        conditions: conditions.into_iter().map(|c| (c.type_, c.status, c.reason)).collect(),
+        history: history.into_iter().map(|h| (h.revision, h.outcome)).collect(),
+    }
+}
+
+/// What happens to the service from outside, and when.
+type Life = fn(&mut World);
+
+const UPDATE: Life = |world| {
+    world.image("b");
+    world.run(130);
+};
+
+const CRASH_BEFORE_TRAFFIC: Life = |world| {
+    world.script("b", Behaviour::CrashLoop);
+    world.image("b");
+    world.run(130);
+};
+
+const CRASH_WHILE_BAKING: Life = |world| {
+    world.script("b", Behaviour::CrashAfter(40));
+    world.image("b");
+    world.run(130);
+};
+
+const OVERTAKEN: Life = |world| {
+    world.script("b", Behaviour::Good(10));
+    world.image("b");
+    world.run(25);
+    world.image("c");
+    world.run(200);
+};
+
+const ROLLBACK: Life = |world| {
+    world.image("b");
+    world.run(130);
+    world.rollback("b", "a");
+    world.run(60);
+};
+
+const RETRY: Life = |world| {
+    world.script("b", Behaviour::CrashLoop);
+    world.image("b");
+    world.run(40);
+    world.script("b", Behaviour::Good(2));
+    world.retry("b", 1);
+    world.run(150);
+};
+
+const RESTART: Life = |world| {
+    let name = world.name("a");
+    world.annotate(annotations::RESTART, &name);
+    world.run(130);
+};
+
+const FLIP: Life = |world| {
+    world.set("ports", json!([{"name": "web", "containerPort": 9090, "servicePort": 80}]));
+    world.image("b");
+    world.run(130);
+};
+
+const BROKEN: Life = |world| {
+    world.script("a", Behaviour::CrashLoop);
+    world.run(5);
+    world.image("b");
+    world.run(130);
+};
+
+fn crash_everywhere(start: impl Fn() -> World, life: Life) {
+    let mut world = start();
+    let first = world.writes;
+    life(&mut world);
+    let expected = outcome(&world);
+    assert!(world.writes > first + 3);
+    for write in first + 1..=world.writes {
+        for lost_reply in [false, true] {
+            let mut crashed = start();
+            if lost_reply {
+                crashed.faults.lost_reply = Some(write);
+            } else {
+                crashed.faults.crash_after = Some(write);
+            }
+            life(&mut crashed);
+            crashed.run(60);
+            let found = outcome(&crashed);
+            assert!(found == expected, "after write {write}: {found:#?}\nand not {expected:#?}\n{}", crashed.story());
+        }
+    }
+}
+
+fn serving() -> World {
+    World::serving(3)
+}
+
+fn recreated() -> World {
+    World::serving_spec(spec_with("a", 2, json!({"strategy": {"type": "Recreate"}})))
+}
+
+#[test]
+fn first_deploy() {
+    crash_everywhere(|| World::new(spec_with("a", 2, json!({"config": {"env": {"A": "1"}}}))), |world| world.run(60));
+}
+
+#[test]
+fn update() {
+    crash_everywhere(serving, UPDATE);
+}
+
+#[test]
+fn update_by_recreate() {
+    crash_everywhere(recreated, UPDATE);
+}
+
+#[test]
+fn crash_before_traffic() {
+    crash_everywhere(serving, CRASH_BEFORE_TRAFFIC);
+    crash_everywhere(recreated, CRASH_BEFORE_TRAFFIC);
+}
+
+#[test]
+fn crash_while_baking() {
+    crash_everywhere(serving, CRASH_WHILE_BAKING);
+}
+
+#[test]
+fn overtaken() {
+    crash_everywhere(serving, OVERTAKEN);
+}
+
+#[test]
+fn rollback() {
+    crash_everywhere(serving, ROLLBACK);
+}
+
+#[test]
+fn retry() {
+    crash_everywhere(serving, RETRY);
+}
+
+#[test]
+fn restart() {
+    crash_everywhere(serving, RESTART);
+}
+
+#[test]
+fn flip() {
+    crash_everywhere(serving, FLIP);
+}
+
+#[test]
+fn broken_stable() {
+    crash_everywhere(serving, BROKEN);
+}

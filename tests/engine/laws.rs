@@ -156,7 +156,7 @@ pub fn written(world: &mut World, observed: &Observed, plan: &Plan, step: &Step,
             capacity(world, observed, rollout, before);
         }
         Step::Delete(delete) if delete.kind == ChildKind::Deployment => capacity(world, observed, rollout, before),
-        Step::Apply(_) | Step::Delete(_) => {}
+        Step::Apply(_) | Step::Label(_) | Step::Delete(_) => {}
     }
 }
 
@@ -203,7 +203,7 @@ fn sizes(world: &World, observed: &Observed, rollout: &RolloutStatus, before: &V
         return;
     }
     let wanted = wanted_replicas(observed.spec());
-    let most = wanted + Surge::of(&observed.spec().operation.strategy(), wanted).above;
+    let most = wanted.saturating_add(Surge::of(&observed.spec().operation.strategy(), wanted).above);
     let sum = |objects| live(rollout).into_iter().map(|revision| asked(objects, revision)).sum::<i32>();
     let (was, is) = (sum(&before.objects), sum(&world.api.objects));
     if is > most.max(was) {
@@ -250,6 +250,7 @@ pub fn at_rest(world: &mut World, observed: &Observed, plan: &Plan) {
     let service = observed.children.get(&(ChildKind::Service, NAME.to_owned()));
     if let Some(service) = service
         && observed.failures.is_empty()
+        && observed.stays(ChildKind::Service, NAME)
     {
         traffic(world, observed, rollout, &service.object);
     }

@@ -5,7 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
-use microservice_operator::api::Microservice;
+use microservice_operator::api::{Blame, Microservice};
+use microservice_operator::health::Fault;
 use microservice_operator::render::ChildKind;
 use microservice_operator::rollout::{ChildKey, Endpoints, Failure, Observed, Plan, Step, Turn, Worth, plan};
 
@@ -128,7 +129,11 @@ impl World {
             }
             if key.0 == ChildKind::Deployment {
                 let revision = stored.label("microservice.dev/revision").unwrap_or_default();
-                let failure = self.quota.get(revision).cloned();
+                let failure = self.quota.get(revision).map(|message| Fault {
+                    blame: Blame::Environment,
+                    reason: "QuotaExceeded".to_owned(),
+                    message: message.clone(),
+                });
                 observed.deployments.insert(key.1.clone(), stored.deployment(failure));
             }
             observed.children.insert(key, stored.live(&uid));
@@ -143,7 +148,7 @@ impl World {
     pub fn work(&mut self) {
         let retry = self.memory.retry.is_some_and(|at| at <= self.now);
         let woken = self.memory.wake.is_some_and(|at| at <= self.now);
-        if self.memory.seen.as_ref() == Some(&self.view()) && !retry && !woken {
+        if !retry && !woken && self.nothing_new() {
             return;
         }
         if retry {
@@ -151,6 +156,17 @@ impl World {
             self.memory.retry = None;
         }
         self.reconcile();
+    }
+
+    fn nothing_new(&self) -> bool {
+        let Some(seen) = &self.memory.seen else { return false };
+        if self.memory.frozen.is_some() {
+            return *seen == self.view();
+        }
+        seen.endpoints == self.cluster.endpoints
+            && seen.pods == self.cluster.pods
+            && seen.objects == self.api.objects
+            && seen.service == self.api.service
     }
 
     /// One look: until nothing is left to do.
@@ -210,7 +226,7 @@ impl World {
             let takes_away = match step {
                 Step::Apply(apply) => apply.turn == Turn::Shrinking,
                 Step::Delete(_) => true,
-                Step::Checkpoint(_) => false,
+                Step::Checkpoint(_) | Step::Label(_) => false,
             };
             if takes_away && refused {
                 continue;
@@ -239,6 +255,10 @@ impl World {
             Step::Apply(apply) => self.api.apply(apply),
             Step::Delete(delete) => {
                 self.api.delete(delete);
+                Ok(())
+            }
+            Step::Label(label) => {
+                self.cluster.label(label);
                 Ok(())
             }
         };
@@ -270,6 +290,10 @@ impl World {
             }
             Step::Apply(apply) => (apply.child.kind, apply.child.name.clone()),
             Step::Delete(delete) => (delete.kind, delete.name.clone()),
+            Step::Label(label) => {
+                old.pods.iter_mut().filter(|pod| pod.name == label.pod).for_each(|pod| pod.role = Some(label.role));
+                return;
+            }
         };
         match self.api.objects.get(&key) {
             Some(stored) => drop(old.objects.insert(key, stored.clone())),

@@ -1,1 +1,321 @@
-//! Random lives.
+//! Random lives: whatever people, pods and processes do, the laws hold at every write, and in the end the service is
+//! where its spec wants it, or says why not.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use jiff::{SignedDuration, Timestamp};
+use microservice_operator::api::{
+    Blame, CommandStatus, MicroserviceStatus, Phase, ReturnCause, RolloutState, RolloutStatus, StableHealth, annotations,
+};
+use microservice_operator::render::ChildKind;
+use microservice_operator::rollout::{FailureClass, Worth, plan};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::api_server::{NAME, Refusal};
+use super::cluster::Behaviour;
+use super::operator::Part;
+use super::world::{World, spec};
+
+/// Something that happens.
+#[derive(Clone, Debug)]
+enum Event {
+    Image(u8),
+    Env(u8),
+    Ports(u8),
+    Strategy(u8),
+    Replicas(i32),
+    Behave(u8, Behaviour),
+    Rollback(u8, u8),
+    Retry(u8, i32),
+    Restart(u8),
+    Suspend(bool),
+    Pass(i64),
+    Away(i64),
+    CrashIn(usize),
+    LoseReplyIn(usize),
+    Freeze(Vec<Part>, i64),
+    LoseStatus,
+    LoseRecords,
+    Remove(usize),
+    Scale(i32),
+    Unselect,
+    Refuse(u8, i64),
+    Room(usize),
+}
+
+fn tag(number: u8) -> String {
+    char::from(b'a' + number % 4).to_string()
+}
+
+fn behaviour() -> impl Strategy<Value = Behaviour> {
+    prop_oneof![
+        4 => (0..15_i64).prop_map(Behaviour::Good),
+        1 => Just(Behaviour::NeverReady),
+        2 => Just(Behaviour::CrashLoop),
+        2 => (0..90_i64).prop_map(Behaviour::CrashAfter),
+        1 => Just(Behaviour::ImageAbsent),
+        1 => Just(Behaviour::PullBackOff),
+        1 => Just(Behaviour::Unschedulable),
+    ]
+}
+
+fn parts() -> impl Strategy<Value = Vec<Part>> {
+    let all = vec![Part::Service, Part::Objects, Part::Pods, Part::Endpoints];
+    proptest::sample::subsequence(all, 1..=4)
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        6 => any::<u8>().prop_map(Event::Image),
+        1 => (0..3_u8).prop_map(Event::Env),
+        2 => (0..4_u8).prop_map(Event::Ports),
+        1 => (0..5_u8).prop_map(Event::Strategy),
+        2 => (0..9_i32).prop_map(Event::Replicas),
+        4 => (any::<u8>(), behaviour()).prop_map(|(n, b)| Event::Behave(n, b)),
+        2 => (any::<u8>(), any::<u8>()).prop_map(|(a, b)| Event::Rollback(a, b)),
+        2 => (any::<u8>(), 0..4_i32).prop_map(|(n, t)| Event::Retry(n, t)),
+        1 => any::<u8>().prop_map(Event::Restart),
+        1 => any::<bool>().prop_map(Event::Suspend),
+        10 => (1..80_i64).prop_map(Event::Pass),
+        1 => (1..2000_i64).prop_map(Event::Away),
+        2 => (1..8_usize).prop_map(Event::CrashIn),
+        1 => (1..8_usize).prop_map(Event::LoseReplyIn),
+        2 => (parts(), 1..20_i64).prop_map(|(p, s)| Event::Freeze(p, s)),
+        1 => Just(Event::LoseStatus),
+        1 => Just(Event::LoseRecords),
+        2 => (0..20_usize).prop_map(Event::Remove),
+        1 => (0..9_i32).prop_map(Event::Scale),
+        1 => Just(Event::Unselect),
+        2 => (0..4_u8, 1..60_i64).prop_map(|(k, s)| Event::Refuse(k, s)),
+        1 => (2..12_usize).prop_map(Event::Room),
+    ]
+}
+
+fn ports(number: u8) -> Value {
+    match number {
+        0 => json!([]),
+        1 => json!([{"name": "web", "containerPort": 9090, "servicePort": 80}]),
+        2 => json!([{"name": "http", "containerPort": 8080, "servicePort": 80}, {"name": "admin", "containerPort": 9}]),
+        _ => json!([{"name": "http", "containerPort": 8080, "servicePort": 80}]),
+    }
+}
+
+fn strategy(number: u8) -> Value {
+    match number {
+        0 => json!({"type": "Recreate", "bakeSeconds": 10}),
+        1 => json!({"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}, "bakeSeconds": 5}),
+        2 => json!({"rollingUpdate": {"maxSurge": "100%", "maxUnavailable": "50%"}, "progressDeadlineSeconds": 60}),
+        3 => json!({"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}),
+        _ => json!({}),
+    }
+}
+
+fn happen(world: &mut World, event: &Event) {
+    match event {
+        Event::Image(n) => world.image(&tag(*n)),
+        Event::Env(n) => world.set("env", json!([{"name": "A", "value": n.to_string()}])),
+        Event::Ports(n) => world.set("ports", ports(*n)),
+        Event::Strategy(n) => world.set("strategy", strategy(*n)),
+        Event::Replicas(n) => world.set("replicas", json!(n)),
+        Event::Behave(n, behaviour) => world.script(&tag(*n), *behaviour),
+        Event::Rollback(from, to) => {
+            let (from, to) = (nth_record(world, *from), nth_record(world, *to));
+            world.annotate(annotations::ROLLBACK, &format!("{from}/{to}"));
+        }
+        Event::Retry(n, trial) => {
+            let name = nth_record(world, *n);
+            world.annotate(annotations::RETRY, &format!("{name}/{trial}"));
+        }
+        Event::Restart(n) => {
+            let name = nth_record(world, *n);
+            world.annotate(annotations::RESTART, &name);
+        }
+        Event::Suspend(suspend) => world.suspend(*suspend),
+        Event::Pass(seconds) => world.run(*seconds),
+        Event::Away(seconds) => world.without_operator(*seconds),
+        Event::CrashIn(writes) => world.faults.crash_after = Some(world.writes + writes),
+        Event::LoseReplyIn(writes) => world.faults.lost_reply = Some(world.writes + writes),
+        Event::Freeze(parts, seconds) => {
+            world.freeze(parts);
+            world.run(*seconds);
+            world.thaw();
+        }
+        Event::LoseStatus => world.lose_status(),
+        Event::LoseRecords => world.api.objects.retain(|key, _| key.0 != ChildKind::ControllerRevision),
+        Event::Remove(n) => {
+            if let Some(key) = world.api.objects.keys().nth(*n).cloned() {
+                world.api.objects.remove(&key);
+            }
+        }
+        Event::Scale(replicas) => {
+            let first = world.api.objects.iter_mut().find(|(key, _)| key.0 == ChildKind::Deployment);
+            if let Some((_, deployment)) = first {
+                deployment.object["spec"]["replicas"] = json!(replicas);
+            }
+        }
+        Event::Unselect => {
+            if let Some(service) = world.api.objects.get_mut(&(ChildKind::Service, NAME.to_owned())) {
+                service.object["spec"]["selector"]["microservice.dev/revision"] = json!("nobody");
+            }
+        }
+        Event::Refuse(kind, seconds) => {
+            let (kind, class) = match kind {
+                0 => (ChildKind::Deployment, FailureClass::Transient),
+                1 => (ChildKind::Deployment, FailureClass::Forbidden),
+                2 => (ChildKind::Service, FailureClass::Forbidden),
+                _ => (ChildKind::ControllerRevision, FailureClass::Transient),
+            };
+            world.refuse(Refusal { kind, containing: String::new(), class, message: "no".to_owned() });
+            world.run(*seconds);
+            world.api.refusals.clear();
+        }
+        Event::Room(room) => world.cluster.room = *room,
+    }
+}
+
+/// The name of a revision, known or not.
+fn nth_record(world: &World, n: u8) -> String {
+    let records: Vec<&String> =
+        world.api.objects.keys().filter(|(kind, _)| *kind == ChildKind::ControllerRevision).map(|(_, name)| name).collect();
+    let found = records.get(usize::from(n) % records.len().max(1));
+    found.map_or("shop-nobody".to_owned(), |name| (*name).clone())
+}
+
+/// The scripts stop and pods behave: the service settles.
+fn settle(world: &mut World) {
+    world.faults = super::operator::Faults::default();
+    world.thaw();
+    world.cluster.scripts.clear();
+    world.cluster.room = usize::MAX;
+    world.suspend(false);
+    if world.api.service.spec.operation.replicas == 0 {
+        world.set("replicas", json!(2));
+    }
+    let settled = |world: &World| {
+        let status = world.status();
+        let rollout = status.rollout.as_ref();
+        let steady = rollout.is_some_and(|r| r.state == RolloutState::Steady && r.retry_at.is_none());
+        steady && matches!(status.phase, Some(Phase::Healthy | Phase::Degraded)) && world.memory.failures.is_empty()
+    };
+    // A pause after an environment fault may be ten minutes, and so may be the back-off of the process.
+    world.until(2500, "the service settles", settled);
+    world.run(120);
+    let status = world.status();
+    let rollout = world.rollout();
+    assert!(settled(world), "it stays settled\n{}", world.story());
+    let plan = plan(&world.observed(), world.now);
+    assert!(plan.steps.is_empty() && plan.worth == Worth::Nothing, "{plan:#?}\n{}", world.story());
+    if status.phase == Some(Phase::Degraded) {
+        let blame = rollout.cause.as_ref().map(|cause| cause.blame);
+        assert!(matches!(blame, Some(Blame::Candidate | Blame::Person)), "held by a verdict\n{}", world.story());
+    } else {
+        let image = world.api.service.spec.revision.image.clone();
+        let stable = status.revisions.iter().find(|r| Some(&r.name) == rollout.stable.as_ref()).unwrap();
+        assert_eq!(stable.image, image, "{}", world.story());
+    }
+    let replicas = world.api.service.spec.operation.replicas;
+    assert_eq!(world.cluster.ready(rollout.stable.as_ref().unwrap()), replicas, "{}", world.story());
+    let deployments = world.api.objects.keys().filter(|key| key.0 == ChildKind::Deployment).count();
+    assert_eq!(deployments, 1, "{}", world.story());
+}
+
+fn live(replicas: i32, events: &[Event]) {
+    let mut world = World::new(spec("a", replicas));
+    for event in events {
+        happen(&mut world, event);
+        world.run(1);
+    }
+    settle(&mut world);
+}
+
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(48)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases(), max_shrink_iters: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_life_keeps_the_laws_and_settles(
+        replicas in 1..6_i32,
+        events in proptest::collection::vec(event(), 1..24),
+    ) {
+        live(replicas, &events);
+    }
+
+    #[test]
+    fn no_status_makes_a_plan_panic(rollout in garbage(), commands in commands(), ahead in -100..1_000_000_i64, kept in 0..3_usize) {
+        let mut world = World::serving(2);
+        world.image("b");
+        world.run(4);
+        if kept > 0 {
+            world.api.objects.retain(|key, _| key.0 != ChildKind::ControllerRevision || kept == 2);
+        }
+        let names: Vec<String> =
+            world.api.objects.keys().filter(|(k, _)| *k == ChildKind::Deployment).map(|(_, n)| n.clone()).collect();
+        let mut rollout = rollout;
+        for (field, at) in [(&mut rollout.stable, 0), (&mut rollout.candidate, 1), (&mut rollout.previous, 0)] {
+            if field.as_deref() == Some("known") {
+                *field = names.get(at).cloned();
+            }
+        }
+        world.api.edit(|service| {
+            service.status = Some(MicroserviceStatus { rollout: Some(rollout), commands, ..MicroserviceStatus::default() });
+        });
+        world.now += SignedDuration::from_secs(ahead);
+        let observed = world.observed();
+        let outcome = catch_unwind(AssertUnwindSafe(|| plan(&observed, world.now)));
+        prop_assert!(outcome.is_ok());
+    }
+}
+
+fn name() -> impl Strategy<Value = Option<String>> {
+    prop_oneof![
+        1 => Just(None),
+        3 => Just(Some("known".to_owned())),
+        1 => "\\PC{0,12}".prop_map(Some),
+    ]
+}
+
+fn time() -> impl Strategy<Value = Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>> {
+    let seconds = prop_oneof![1_767_200_000_i64..1_767_300_000, -300_000_000_000_i64..250_000_000_000];
+    proptest::option::of(seconds.prop_map(|s| {
+        k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Timestamp::from_second(s).unwrap())
+    }))
+}
+
+fn edge_numbers() -> impl Strategy<Value = i64> {
+    prop_oneof![Just(i64::MAX), Just(i64::MIN), -3..20_i64]
+}
+
+fn commands() -> impl Strategy<Value = Vec<CommandStatus>> {
+    let one = ("\\PC{0,9}", "\\PC{0,9}").prop_map(|(verb, value)| CommandStatus { verb, value });
+    proptest::collection::vec(one, 0..3)
+}
+
+prop_compose! {
+    fn garbage()(
+        state in proptest::sample::select(vec![
+            RolloutState::Starting, RolloutState::Steady, RolloutState::Rolling,
+            RolloutState::Promoting, RolloutState::Baking, RolloutState::Returning,
+        ]),
+        (stable, candidate, previous) in (name(), name(), name()),
+        (seq, trial, ready_high) in (edge_numbers(), edge_numbers(), edge_numbers()),
+        (started_at, step_started_at, progress_at, retry_at) in (time(), time(), time(), time()),
+        stable_health in proptest::option::of(proptest::sample::select(vec![StableHealth::Healthy, StableHealth::Broken])),
+        blame in proptest::option::of(proptest::sample::select(vec![
+            Blame::Candidate, Blame::Environment, Blame::Person, Blame::Superseded,
+        ])),
+        words in "\\PC{0,3000}",
+    ) -> RolloutStatus {
+        let small = |number: i64| i32::try_from(number).unwrap_or(if number > 0 { i32::MAX } else { i32::MIN });
+        RolloutStatus {
+            seq, trial: small(trial), state, stable, candidate, previous, step: Some(small(seq)), of: None,
+            weight: small(trial), effective_weight: 0, started_at, step_started_at, progress_at,
+            ready_high: small(ready_high), deadline: None, waiting_for: Some(words.clone()), stable_health,
+            cause: blame.map(|blame| ReturnCause { blame, reason: String::new(), message: words.clone() }),
+            retry_at,
+        }
+    }
+}

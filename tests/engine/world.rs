@@ -311,6 +311,7 @@ impl World {
                 format!("apply {} {} {what}", apply.child.kind.kind(), apply.child.name)
             }
             Step::Delete(delete) => format!("delete {} {}", delete.kind.kind(), delete.name),
+            Step::Label(label) => format!("label {} {}", label.pod, label.role.as_str()),
         };
         let line = format!("{}   @{at}", self.alias(&line));
         self.journal.push(line);

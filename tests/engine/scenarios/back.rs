@@ -56,8 +56,8 @@ pub fn an_environment_fault_retries() -> World {
     let mut world = World::serving(3);
     world.script("b", Behaviour::PullBackOff);
     world.image("b");
-    world.until(30, "back", |world| world.state() == Some(RolloutState::Steady));
-    world.run(1);
+    world.until_state(RolloutState::Returning);
+    world.until_state(RolloutState::Steady);
     world.assert_steady("a");
     assert_eq!(world.summary(), ["False ImagePullBackOff", "-", "True ImagePullBackOff", "True Serving"]);
     let pause = |world: &World| {
@@ -230,10 +230,19 @@ fn a_candidate_that_is_not_ready_at_the_end_is_not_promoted() {
     let mut world = World::serving(1);
     world.image("b");
     world.until_state(RolloutState::Baking);
+    world.run(50);
     world.script("b", Behaviour::NeverReady);
-    world.run(120);
+    world.run(20);
     world.assert_state(RolloutState::Baking);
-    world.run(700);
+    world.script("b", Behaviour::Good(2));
+    world.run(2);
+    world.assert_steady("b");
+    let mut world = World::serving(1);
+    world.image("b");
+    world.until_state(RolloutState::Baking);
+    world.run(50);
+    world.script("b", Behaviour::NeverReady);
+    world.run(100);
     world.assert_steady("a");
     assert_eq!(world.ready("a"), 1);
 }

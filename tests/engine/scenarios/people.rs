@@ -1,6 +1,6 @@
 //! What people ask for: commands, suspension, and the same manifest again.
 
-use microservice_operator::api::{Phase, RolloutState, annotations};
+use microservice_operator::api::{Phase, Role, RolloutState, annotations};
 use microservice_operator::rollout::Edge;
 use serde_json::json;
 
@@ -199,6 +199,24 @@ fn a_restart_makes_the_same_pods_anew_once() {
     world.annotate(annotations::RESTART, &name);
     world.run(120);
     world.assert_steady("a''");
+}
+
+#[test]
+fn pods_that_read_their_role_are_told() {
+    let role = json!([{"name": "ROLE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['microservice.dev/role']"}}}]);
+    let mut world = World::serving_spec(spec_with("a", 2, json!({"env": role})));
+    let roles = |world: &World, tag: &str| -> Vec<Option<Role>> {
+        let name = world.name(tag);
+        world.cluster.pods.iter().filter(|pod| pod.revision == name).map(|pod| pod.role).collect()
+    };
+    assert_eq!(roles(&world, "a"), [Some(Role::Stable); 2]);
+    world.script("b", Behaviour::Good(10));
+    world.image("b");
+    world.run(5);
+    assert_eq!(roles(&world, "b"), [Some(Role::Candidate)]);
+    world.run(120);
+    world.assert_steady("b");
+    assert_eq!(roles(&world, "b"), [Some(Role::Stable); 2]);
 }
 
 #[test]

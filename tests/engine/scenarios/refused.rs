@@ -142,7 +142,7 @@ fn a_retry_after_a_refusal_is_a_real_try() {
     let mut world = World::serving(2);
     world.refuse(refusal(ChildKind::Deployment, "app:b", FailureClass::Invalid, "no"));
     world.image("b");
-    world.until(30, "back", |world| world.state() == Some(RolloutState::Steady));
+    world.until(30, "held", |world| world.rollout().cause.is_some() && world.state() == Some(RolloutState::Steady));
     world.api.refusals.clear();
     world.retry("b", 1);
     world.run(120);

@@ -67,7 +67,7 @@ fn counts_alone_are_told_a_little_later() {
     let mut world = World::serving(6);
     world.script("b", Behaviour::Good(3));
     world.image("b");
-    world.until(60, "one", |world| world.ready("b") == 1);
+    world.until(60, "some", |world| world.ready("b") > 0);
     let observed = world.observed();
     let seen = plan(&observed, world.now);
     assert_eq!(seen.worth, Worth::Counts, "pods that come are counts");

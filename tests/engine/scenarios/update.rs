@@ -45,7 +45,7 @@ pub fn recreate() -> World {
         assert!(!some(":a") || !some(":b"), "both at a time\n{}", world.story());
     }
     world.assert_steady("b");
-    world.assert_order(&["status Rolling a b", "apply Deployment a 0", "apply Deployment b 3", "status Promoting a b"]);
+    world.assert_order(&["status Rolling a b", "apply Deployment a 0", "apply Deployment b 3", "status Baking a b"]);
     world
 }
 
