@@ -206,19 +206,59 @@ fn pods_pass_the_restricted_standard() {
     });
 }
 
-#[test]
-fn pods_bear_the_role_of_their_revision() {
-    scenario("role").run(async |s| {
-        let stable = s.deploy(&podinfo("web", "1.0.0")).await.stable().unwrap();
-        let pod = s.ready_pods(&stable, 1).await.remove(0);
-        eventually("the role of the pod", async || {
-            let pod: Pod = s.get(&pod.name_any()).await;
-            match pod.labels().get("microservice.dev/role").map(String::as_str) {
-                Some("Stable") => Ok(()),
-                other => Err(format!("{other:?}")),
+async fn assert_role(s: &Scenario, revision: &str, expected: Option<&str>) {
+    eventually(
+        &format!("pods of {revision} with the role {expected:?}"),
+        async || {
+            let pods = s.pods_of(revision).await;
+            let role = |pod: &Pod| pod.labels().get("microservice.dev/role").cloned();
+            let roles: Vec<Option<String>> = pods.iter().map(role).collect();
+            if !roles.is_empty() && roles.iter().all(|role| role.as_deref() == expected) {
+                Ok(())
+            } else {
+                Err(format!("{roles:?}"))
             }
-        })
-        .await;
+        },
+    )
+    .await;
+}
+
+#[test]
+fn pods_that_read_their_role_are_told_it() {
+    scenario("role").run(async |s| {
+        let labels = json!({"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}});
+        let manifest = podinfo("web", "1.0.0").spec(json!({
+            "volumes": [{"name": "me", "downwardAPI": {"items": [labels]}}],
+            "volumeMounts": [{"name": "me", "mountPath": "/etc/me"}],
+            "strategy": {"bakeSeconds": 8},
+        }));
+        let first = s.deploy(&manifest).await.stable().unwrap();
+        assert_role(s, &first, Some("Stable")).await;
+        let uids = |pods: Vec<Pod>| pods.into_iter().filter_map(|pod| pod.uid()).collect::<Vec<_>>();
+        s.apply(&manifest.version("1.1.0")).await;
+        let second = s.candidate("web").await;
+        assert_role(s, &second, Some("Candidate")).await;
+        let before = uids(s.pods_of(&second).await);
+        s.healthy("web").await;
+        assert_role(s, &second, Some("Stable")).await;
+        assert_eq!(
+            uids(s.pods_of(&second).await),
+            before,
+            "no pod was replaced for it"
+        );
+    });
+}
+
+#[test]
+fn pods_that_do_not_read_their_role_are_left_alone() {
+    scenario("no-role").run(async |s| {
+        let stable = s.deploy(&podinfo("web", "1.0.0")).await.stable().unwrap();
+        assert_role(s, &stable, None).await;
+        let requests = s.audit.requests(e2e::audit::OPERATOR);
+        let written = requests
+            .iter()
+            .filter(|request| request.resource == "pods" && request.writes());
+        assert_eq!(written.count(), 0);
     });
 }
 

@@ -222,8 +222,11 @@ fn retry_tries_a_rejected_revision_again() {
         // A re-sync of the same manifest, a restart of the operator and an edit of something else try nothing.
         s.apply(&bad).await;
         s.restart_operator().await;
-        s.apply(&bad.clone().spec(json!({"commonLabels": {"team": "a"}})))
-            .await;
+        s.apply(
+            &bad.clone()
+                .spec(json!({"commonLabels": {"team": "a"}, "strategy": {"progressDeadlineSeconds": 60}})),
+        )
+        .await;
         s.wait_for("web", "to be held still", |found| found.is_taken_back())
             .await;
         throughout(Duration::from_secs(2), "the rejection", async || {

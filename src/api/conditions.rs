@@ -25,6 +25,8 @@ pub enum ConditionType {
     MonitoringReady,
     /// Drains of nodes are bounded by our budget alone.
     DisruptionBudgetReady,
+    /// Pods of the stable revision were made from different images of one name.
+    ImageMutated,
     /// Today's operator would render the stable revision differently.
     RefreshAvailable,
 }
@@ -43,6 +45,7 @@ impl ConditionType {
             Self::RoutesReady => "RoutesReady",
             Self::MonitoringReady => "MonitoringReady",
             Self::DisruptionBudgetReady => "DisruptionBudgetReady",
+            Self::ImageMutated => "ImageMutated",
             Self::RefreshAvailable => "RefreshAvailable",
         }
     }

@@ -15,7 +15,7 @@ use super::request::bounded;
 use super::streams::Caches;
 use crate::api::{Microservice, labels};
 use crate::health::NodeReadiness;
-use crate::render::{Child, Identity, secret_copy};
+use crate::render::{Child, Identity, KindPresence, secret_copy};
 use crate::revision::{SnapshotContent, SourceKind, sources};
 use crate::rollout::{ChildKey, DeploymentView, Endpoints, Observed, Resolution, resolve};
 
@@ -50,6 +50,10 @@ pub async fn observe(context: &Context, key: &ServiceKey, now: Timestamp) -> Res
 fn add_children(caches: &Caches, key: &ServiceKey, observed: &mut Observed) {
     let uid = observed.uid().to_owned();
     for (kind, cache) in &caches.children {
+        // Of a kind that is not served (yet) nothing is known, whatever its watch has told already.
+        if kind.presence() == KindPresence::Optional && !observed.served_kinds.contains(kind) {
+            continue;
+        }
         for entry in cache.of(key) {
             let name = entry.object_name().to_owned();
             let live = entry.live(&uid, &key.name);

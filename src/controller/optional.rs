@@ -94,11 +94,13 @@ fn serve(watching: &Watching, running: &mut BTreeMap<ChildKind, Served>, kind: C
     }
     let followed = watching.follow_children(kind);
     let told = watching.clone();
-    let warm = followed.warm.clone();
-    let mut listed = warm.clone();
+    let mut listed = followed.warm.clone();
+    // Warm is who knows that it is served, not only who has its list: else its objects would be taken for superfluous.
+    let (known, warm) = watch::channel(false);
     let task = tokio::spawn(async move {
         if listed.wait_for(|is| *is).await.is_ok() {
             told.caches.served.write().unwrap_or_else(PoisonError::into_inner).insert(kind);
+            known.send_replace(true);
             tracing::info!(kind = kind.kind(), "this kind is served");
             touch_all(&told);
         }

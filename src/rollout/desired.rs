@@ -8,7 +8,7 @@ use super::replicas::{Pace, Room, Size, SizeTargets, exchange, go_home, stand_st
 use super::state::{Change, Return, State};
 use super::transition::clock_stands;
 use crate::api::{StrategyType, labels};
-use crate::health::Assessment;
+use crate::health::{Assessment, Scheduling, Standing};
 use crate::render::{self, Child, Compatibility, Exposure, Identity, Selection, compatibility};
 use crate::revision::Record;
 
@@ -329,15 +329,23 @@ fn returning(draft: &Draft<'_>, back: &Return) -> Allocation {
     let wanted = draft.wanted();
     let failed = draft.size(&back.candidate);
     let pace = draft.pace(&back.candidate, &back.stable);
-    let room = match draft.assess_home(&back.stable) {
-        Assessment::Fault(fault) if fault.blame == crate::api::Blame::Environment => Room::Needed,
-        Assessment::Fault(_) | Assessment::Fine | Assessment::Watching { .. } | Assessment::Hold { .. } => Room::Enough,
-    };
-    let targets = go_home(pace, wanted, failed, size_in_traffic(draft, &back.stable), room);
+    let targets = go_home(pace, wanted, failed, size_in_traffic(draft, &back.stable), room(draft, &back.stable));
     Allocation {
         sizes: both(&back.candidate, &back.stable, targets),
         traffic: homeward(draft, back, pace),
         waiting_for: Some(format!("{}, {} of {} to end", pods_ready(draft, &back.stable), failed.counts.live, back.candidate)),
+    }
+}
+
+/// Whether pods of another revision stand in the way of those of `home`: no other trouble gets better by their leaving.
+fn room(draft: &Draft<'_>, home: &str) -> Room {
+    match draft.assess_home(home) {
+        Assessment::Fault(fault) if fault.reason == "Unschedulable" || fault.message.contains("exceeded quota") => {
+            let pods = draft.observed.pods_of(home).iter().filter(|pod| pod.standing != Standing::Deleting);
+            let placed = pods.filter(|pod| pod.scheduling == Scheduling::Scheduled).count();
+            Room::Needed { placed: i32::try_from(placed).unwrap_or(i32::MAX) }
+        }
+        Assessment::Fault(_) | Assessment::Fine | Assessment::Watching { .. } | Assessment::Hold { .. } => Room::Enough,
     }
 }
 

@@ -26,6 +26,9 @@ const RETRY_SECONDS_MAX: i64 = 600;
 /// Seconds for which a pod of the revision that is returned to may wait for a node before room is made.
 const HOMELESS_SECONDS: i64 = 10;
 
+/// The most digests of a revision that are remembered.
+const IMAGE_IDS: usize = 5;
+
 /// What has been decided so far.
 #[derive(Clone, Debug)]
 pub struct Draft<'a> {
@@ -195,8 +198,9 @@ impl<'a> Draft<'a> {
             // One Service port cannot lead to two different ports at once: traffic has to flip.
             (StrategyType::RollingUpdate, Compatibility::OneAtATime) => Pace::FullSize,
             (StrategyType::RollingUpdate, Compatibility::Together) => {
-                // The revision before this one is known to have carried everything: one step of full size.
-                if self.situation.previous.as_deref() == Some(candidate) {
+                // The revision before this one is known to have carried everything: one step of full size. Unless its
+                // name stands for another image by now.
+                if self.situation.previous.as_deref() == Some(candidate) && self.image_ids(candidate).len() <= 1 {
                     Pace::FullSize
                 } else {
                     Pace::Lots(self.surge())
@@ -205,10 +209,25 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// The digests that pods of a revision were made from, as far back as the status remembers; the oldest first.
+    pub fn image_ids(&self, revision: &str) -> Vec<String> {
+        let status = self.observed.service.status.as_ref();
+        let remembered = status.and_then(|s| s.revisions.iter().find(|r| r.name == revision));
+        let mut ids = remembered.map(|r| r.image_ids.clone()).unwrap_or_default();
+        let mut now: Vec<&str> = self.observed.pods_of(revision).iter().filter_map(|pod| pod.image_id()).collect();
+        now.sort_unstable();
+        for id in now {
+            if ids.len() < IMAGE_IDS && !ids.iter().any(|known| known == id) {
+                ids.push(id.to_owned());
+            }
+        }
+        ids
+    }
+
     /// Whether a Service stands before the pods.
     pub fn served(&self) -> bool {
-        self.observed.children.contains_key(&(ChildKind::Service, self.observed.name().to_owned()))
-            || self.observed.spec().exposure.ports.iter().any(crate::api::Port::in_service)
+        // Not by the spec: what it asks for may not be live yet.
+        self.root_service().is_some() || self.situation.state.live().into_iter().any(|revision| self.has_port(revision))
     }
 
     fn root_service(&self) -> Option<&LiveChild> {

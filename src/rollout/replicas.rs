@@ -143,11 +143,14 @@ pub enum Room {
     /// Nothing that is known of.
     Enough,
     /// They cannot be scheduled or created.
-    Needed,
+    Needed {
+        /// Of these pods so many have a node.
+        placed: i32,
+    },
 }
 
 /// The next sizes when traffic returns to `home`: all of it at once, while `failed` keeps what still serves until it is
-/// made up for. Where there is no room for `home`, `failed` gives way in lots of a quarter.
+/// made up for. Where there is no room for `home`, `failed` gives way in lots of a quarter, as long as that helps.
 pub fn go_home(pace: Pace, wanted: i32, failed: Size, home: Size, room: Room) -> SizeTargets {
     if failed.counts.ready == 0 {
         return match pace {

@@ -440,6 +440,14 @@ fn add_parts(draft: &Draft<'_>, wanted: &Desired, conditions: &mut Conditions<'_
         );
         conditions.add(ConditionType::DisruptionBudgetReady, ConditionStatus::False, "ForeignBudget", &message);
     }
+    if let Some((stable, ids)) = mutated_image(draft) {
+        let message = format!(
+            "pods of {stable} were made from different images of one name ({}): use a digest or a tag that is never \
+             moved; a return to this revision goes out like any change",
+            ids.join(", ")
+        );
+        conditions.add(ConditionType::ImageMutated, ConditionStatus::True, "TagMoved", &message);
+    }
     if let Some(message) = refresh_available(draft) {
         conditions.add(ConditionType::RefreshAvailable, ConditionStatus::True, "RenderedDifferently", &message);
     }
@@ -485,6 +493,13 @@ fn missing_monitor(observed: &Observed) -> Option<ChildKind> {
     (!observed.served_kinds.contains(&kind)).then_some(kind)
 }
 
+/// The stable revision and its digests, where it has more than one.
+fn mutated_image<'a>(draft: &'a Draft<'_>) -> Option<(&'a str, Vec<String>)> {
+    let stable = draft.situation.state.stable()?;
+    let ids = draft.image_ids(stable);
+    (ids.len() > 1).then_some((stable, ids))
+}
+
 fn refresh_available(draft: &Draft<'_>) -> Option<String> {
     let stable = draft.records.get(draft.situation.state.stable()?)?;
     if stable.data.rendered_by == env!("CARGO_PKG_VERSION") {
@@ -523,16 +538,11 @@ fn revisions(draft: &Draft<'_>, wanted: &Desired) -> Vec<RevisionStatus> {
 
 fn revision(draft: &Draft<'_>, wanted: &Desired, record: &Record, role: Option<Role>) -> RevisionStatus {
     let counts = draft.counts(&record.name);
-    let mut image_ids: Vec<String> =
-        draft.observed.pods_of(&record.name).iter().filter_map(|p| p.image_id()).map(str::to_owned).collect();
-    image_ids.sort();
-    image_ids.dedup();
-    image_ids.truncate(5);
     let before = draft.records.values().filter(|r| r.number < record.number).max_by_key(|r| r.number);
     RevisionStatus {
         name: record.name.clone(),
         image: record.image().to_owned(),
-        image_ids,
+        image_ids: draft.image_ids(&record.name),
         replicas: counts.live,
         ready: counts.ready,
         weight: weight(draft, wanted, &record.name),

@@ -431,6 +431,12 @@ fn roll(draft: &mut Draft<'_>, stable: &str, mut target: Record, again: Option<&
     let size = draft.size(stable);
     let served = size.counts.ready > 0 || size.asked == 0;
     let changes = draft.records.get(stable).map(|old| crate::revision::changes(&old.data, &target.data));
+    let again = draft.records.values().find(|r| r.notes.rejected.is_some() && r.image() == target.image());
+    if let Some(note) = again.filter(|r| r.name != target.name).map(|r| {
+        format!("{} carries {} again, with which {} was rejected", target.name, r.image(), r.name)
+    }) {
+        draft.event(EventKind::Warning, "RejectedImage", note);
+    }
     let candidate = remember(draft, target);
     draft.event(
         EventKind::Normal,
@@ -577,7 +583,11 @@ fn past_deadline(draft: &mut Draft<'_>, change: &Change) -> bool {
         draft.wake(deadline);
         return false;
     }
-    if change.stable_health == StableHealth::Healthy {
+    // Where pods of the stable revision are there and none of them is ready either, it is not the change: a lost node,
+    // a broken dependency. Nothing is won by going back.
+    let stable = draft.counts(&change.stable);
+    let shared = stable.live > 0 && stable.ready == 0;
+    if change.stable_health == StableHealth::Healthy && !shared {
         let fault = deadline_fault(draft, &change.candidate);
         reject(draft, change, fault);
         return true;

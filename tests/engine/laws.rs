@@ -223,11 +223,13 @@ fn capacity(world: &World, observed: &Observed, rollout: &RolloutStatus, before:
             matches!(pod.scheduling, Scheduling::Unschedulable { .. })
         });
     let cramped = observed.deployments.values().any(|d| d.failure.is_some());
-    if strategy_type(observed) == StrategyType::Recreate || homeless || cramped {
+    if strategy_type(observed) == StrategyType::Recreate {
         return;
     }
     let wanted = wanted_replicas(observed.spec());
-    let least = wanted - Surge::of(&observed.spec().operation.strategy(), wanted).below;
+    let needed = wanted - Surge::of(&observed.spec().operation.strategy(), wanted).below;
+    // Who is failed makes room, but not with its last pod.
+    let least = if homeless || cramped { needed.min(1) } else { needed };
     let carrying = |objects| -> i32 {
         let revisions: BTreeSet<&str> = observed.deployments.values().map(|d| d.revision.as_str()).collect();
         let selected = revisions.into_iter().filter(|revision| only.is_none_or(|only| only == *revision));

@@ -319,3 +319,18 @@ prop_compose! {
         }
     }
 }
+
+#[test]
+fn lives_that_once_broke_a_law() {
+    use Event::{Behave, Env, Freeze, Image, LoseStatus, Pass, Ports, Refuse, Replicas, Rollback, Unselect};
+    // A key that is added to a selector.
+    live(1, &[Pass(2), Image(1), Unselect]);
+    // Nobody who is live has a port; the spec has.
+    live(1, &[Ports(0), Image(17), Pass(1), Image(2), Ports(1)]);
+    // Room for what cannot be pulled.
+    live(1, &[Behave(4, Behaviour::PullBackOff), Image(5), Ports(1), Refuse(0, 1), Rollback(78, 2)]);
+    // A hold that no event ends.
+    let behave = Behave(201, Behaviour::CrashAfter(1));
+    let events = [LoseStatus, Image(89), Replicas(2), Image(0), Image(5), Env(0), Freeze(vec![Part::Pods], 2), behave];
+    live(1, &events);
+}

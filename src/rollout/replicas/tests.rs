@@ -61,7 +61,16 @@ fn a_failed_revision_that_still_serves_is_made_up_for_first() {
     let pace = Pace::Lots(Surge { above: 1, below: 0 });
     assert_eq!(go_home(pace, 4, size(4, 2), size(0, 0), Room::Enough), SizeTargets { leaving: 4, coming: 4 });
     assert_eq!(go_home(pace, 4, size(4, 2), size(4, 3), Room::Enough), SizeTargets { leaving: 1, coming: 4 });
-    assert_eq!(go_home(pace, 4, size(4, 2), size(4, 0), Room::Needed), SizeTargets { leaving: 3, coming: 4 });
+    assert_eq!(go_home(pace, 4, size(4, 2), size(4, 0), Room::Needed { placed: 0 }), SizeTargets { leaving: 3, coming: 4 });
+}
+
+#[test]
+fn room_is_made_as_long_as_it_helps() {
+    let pace = Pace::Lots(Surge { above: 1, below: 0 });
+    let next = |failed: i32, placed: i32| go_home(pace, 4, size(failed, failed), size(4, 0), Room::Needed { placed }).leaving;
+    assert_eq!((next(4, 0), next(3, 0)), (3, 3), "no further before home has the place");
+    assert_eq!((next(3, 1), next(2, 2)), (2, 1));
+    assert_eq!(next(1, 3), 1, "the last one stays");
 }
 
 /// Plays Kubernetes: pods become what Deployments ask for, in an order that chance decides.
@@ -103,7 +112,7 @@ proptest! {
             for targets in [
                 exchange(pace, wanted, a, b),
                 go_home(pace, wanted, a, b, Room::Enough),
-                go_home(pace, wanted, a, b, Room::Needed),
+                go_home(pace, wanted, a, b, Room::Needed { placed: asked_b / 2 }),
             ] {
                 prop_assert!(targets.leaving >= 0 && targets.leaving <= a.asked.max(wanted));
                 prop_assert!(targets.coming >= 0 && targets.coming <= wanted.max(b.asked));

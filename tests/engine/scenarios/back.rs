@@ -226,6 +226,23 @@ fn room_is_made_where_home_cannot_be_scheduled() {
 }
 
 #[test]
+fn what_serves_does_not_make_room_in_vain() {
+    for (behaviour, replicas) in [(Behaviour::Unschedulable, 4), (Behaviour::Unschedulable, 1), (Behaviour::PullBackOff, 4)] {
+        let mut world = World::serving(replicas);
+        world.image("b");
+        world.until_state(RolloutState::Baking);
+        world.run(20);
+        // The nodes of a are gone, or its image is.
+        world.script("a", behaviour);
+        world.rollback("b", "a");
+        world.run(1000);
+        world.assert_state(RolloutState::Returning);
+        assert!(world.ready("b") >= (replicas - 1).max(1), "{behaviour:?}\n{}", world.story());
+        assert_eq!(world.phase(), Some(Phase::Degraded));
+    }
+}
+
+#[test]
 fn a_candidate_that_is_not_ready_at_the_end_is_not_promoted() {
     let mut world = World::serving(1);
     world.image("b");

@@ -267,3 +267,50 @@ fn an_operator_that_starts_anew_writes_nothing_in_peace() {
     world.run(100);
     assert_eq!(world.writes, writes, "{}", world.story());
 }
+
+#[test]
+fn a_tag_that_was_moved_is_said_and_costs_the_trust() {
+    let mut world = rolling_update();
+    // Back to the revision before, whose image is what it was: one step of full size.
+    let mut moved = world.clone();
+    world.image("a");
+    world.run(5);
+    world.assert_order(&["status Rolling b a", "apply Deployment a 4"]);
+
+    // The same, after pods of b were seen with another digest under the same name.
+    moved.cluster.pods[0].image = "somewhere-else".to_owned();
+    moved.run(10);
+    let condition = moved.status().conditions.into_iter().find(|c| c.type_ == "ImageMutated").unwrap();
+    assert_eq!((condition.status.as_str(), condition.reason.as_str()), ("True", "TagMoved"));
+    moved.image("c");
+    moved.run(90);
+    moved.assert_steady("c");
+    moved.image("b");
+    moved.run(5);
+    moved.assert_order(&["status Rolling c b", "apply Deployment b 1"]);
+}
+
+#[test]
+fn a_new_revision_with_a_rejected_image_is_said_loudly() {
+    let mut world = World::serving(2);
+    world.script("b", Behaviour::CrashLoop);
+    world.image("b");
+    world.run(30);
+    assert!(!world.events.iter().any(|event| event.reason == "RejectedImage"));
+    world.set("env", json!([{"name": "A", "value": "1"}]));
+    world.run(5);
+    let said = world.events.iter().find(|event| event.reason == "RejectedImage");
+    let expected = "carries app:b again, with which";
+    assert!(said.is_some_and(|event| event.note.contains(expected)), "{}", world.story());
+}
+
+#[test]
+fn the_deadline_blames_nobody_while_stable_is_silent_too() {
+    let mut world = World::serving_spec(spec_with("a", 2, json!({"strategy": {"progressDeadlineSeconds": 60}})));
+    world.script("b", Behaviour::NeverReady);
+    world.image("b");
+    world.run(5);
+    world.script("a", Behaviour::NeverReady);
+    world.run(120);
+    assert_eq!(world.state(), Some(RolloutState::Rolling), "{}", world.story());
+}
