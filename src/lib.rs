@@ -2,8 +2,8 @@
 //! data and touch neither the network nor a clock. `controller` is the only room that talks to the API server.
 
 pub mod api;
-pub mod controller;
 pub mod cli;
+pub mod controller;
 pub mod health;
 pub mod http;
 pub mod render;

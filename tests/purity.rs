@@ -33,9 +33,16 @@ fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
 }
 
 fn offences(text: &str) -> Vec<(usize, &'static str, &'static str)> {
-    let code = text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//"));
+    let code = text
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| !line.trim_start().starts_with("//"));
     let hits = |(number, line): (usize, &str)| {
-        FORBIDDEN.iter().filter(|(word, _)| line.contains(word)).map(|(word, why)| (number + 1, *word, *why)).collect()
+        FORBIDDEN
+            .iter()
+            .filter(|(word, _)| line.contains(word))
+            .map(|(word, why)| (number + 1, *word, *why))
+            .collect()
     };
     code.flat_map(|line| -> Vec<_> { hits(line) }).collect()
 }
@@ -52,9 +59,10 @@ fn pure_rooms_name_no_client_no_runtime_and_no_clock() {
         .iter()
         .flat_map(|path| {
             let text = fs::read_to_string(path).unwrap();
-            offences(&text).into_iter().map(|(line, word, why)| {
-                format!("{}:{line}: {word} is {why}", path.display())
-            }).collect::<Vec<_>>()
+            offences(&text)
+                .into_iter()
+                .map(|(line, word, why)| format!("{}:{line}: {word} is {why}", path.display()))
+                .collect::<Vec<_>>()
         })
         .collect();
     assert!(found.is_empty(), "{}", found.join("\n"));
@@ -66,12 +74,19 @@ fn the_api_imports_nothing_of_ours() {
     sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/api"), &mut files);
     for path in files {
         let text = fs::read_to_string(&path).unwrap();
-        assert!(!text.contains("use crate::"), "{} imports another room", path.display());
+        assert!(
+            !text.contains("use crate::"),
+            "{} imports another room",
+            path.display()
+        );
     }
 }
 
 #[test]
 fn an_offence_would_be_found() {
-    assert_eq!(offences("let a = 1;\nlet now = Timestamp::now();"), [(2, "Timestamp::now", "a clock")]);
+    assert_eq!(
+        offences("let a = 1;\nlet now = Timestamp::now();"),
+        [(2, "Timestamp::now", "a clock")]
+    );
     assert!(offences("// Timestamp::now() is not used here").is_empty());
 }

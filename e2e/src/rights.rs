@@ -32,10 +32,19 @@ impl Rights {
         std::fs::write(&kubeconfig, cluster(&["user", &user])).expect("the kubeconfig can be written");
         let rights = Self { user, kubeconfig };
         rights.become_only(rules);
-        let (role, user) = (format!("--clusterrole={}", rights.user), format!("--user={}", rights.user));
+        let (role, user) = (
+            format!("--clusterrole={}", rights.user),
+            format!("--user={}", rights.user),
+        );
         match reach {
-            Reach::Cluster => kubectl(&["create", "clusterrolebinding", &rights.user, &role, &user], None),
-            Reach::Namespace(name) => kubectl(&["-n", name, "create", "rolebinding", &rights.user, &role, &user], None),
+            Reach::Cluster => kubectl(
+                &["create", "clusterrolebinding", &rights.user, &role, &user],
+                None,
+            ),
+            Reach::Namespace(name) => kubectl(
+                &["-n", name, "create", "rolebinding", &rights.user, &role, &user],
+                None,
+            ),
         }
         .ok();
         rights
@@ -58,7 +67,15 @@ impl Rights {
 
 impl Drop for Rights {
     fn drop(&mut self) {
-        let _ = kubectl(&["delete", "clusterrolebinding,clusterrole", &self.user, "--ignore-not-found"], None);
+        let _ = kubectl(
+            &[
+                "delete",
+                "clusterrolebinding,clusterrole",
+                &self.user,
+                "--ignore-not-found",
+            ],
+            None,
+        );
         let _ = std::fs::remove_file(&self.kubeconfig);
     }
 }
@@ -74,13 +91,20 @@ pub fn shipped() -> Vec<Value> {
 /// The rules that are shipped, with only those `verbs` left for `resource`.
 pub fn shipped_with(resource: &str, verbs: &[&str]) -> Vec<Value> {
     let mut rules = shipped();
-    let concerned = rules.iter().position(|rule| rule["resources"].as_array().is_some_and(|r| r.contains(&json!(resource))));
+    let concerned = rules.iter().position(|rule| {
+        rule["resources"]
+            .as_array()
+            .is_some_and(|r| r.contains(&json!(resource)))
+    });
     let concerned = concerned.unwrap_or_else(|| panic!("no rule speaks of {resource}"));
     let mut rest = rules.remove(concerned);
     if !verbs.is_empty() {
         rules.push(json!({"apiGroups": rest["apiGroups"], "resources": [resource], "verbs": verbs}));
     }
-    rest["resources"].as_array_mut().expect("a rule has resources").retain(|other| other != resource);
+    rest["resources"]
+        .as_array_mut()
+        .expect("a rule has resources")
+        .retain(|other| other != resource);
     if rest["resources"] != json!([]) {
         rules.push(rest);
     }

@@ -27,7 +27,11 @@ fn schema() -> Value {
 fn walk(path: &str, schema: &Value, look: &mut impl FnMut(&str, &Value)) {
     look(path, schema);
     for (name, schema) in schema["properties"].as_object().into_iter().flatten() {
-        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        let path = if path.is_empty() {
+            name.clone()
+        } else {
+            format!("{path}.{name}")
+        };
         walk(&path, schema, look);
     }
     for (key, suffix) in [("items", "[]"), ("additionalProperties", "{}")] {
@@ -53,7 +57,11 @@ fn object(name: &str, spec: Value) -> Value {
 
 /// Several objects in one input. Not a List: kubectl would check that by itself instead of asking the API server.
 fn stream(objects: &[Value]) -> String {
-    objects.iter().map(Value::to_string).collect::<Vec<_>>().join("\n")
+    objects
+        .iter()
+        .map(Value::to_string)
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// How a person applies.
@@ -74,11 +82,23 @@ fn complaints(namespace: &str, side: Side, objects: &[Value]) -> BTreeMap<String
     assert_eq!(said.out, "", "{side:?}: something was admitted");
     let mut found = BTreeMap::new();
     for line in said.err.lines() {
-        let owner = objects.iter().filter_map(|object| object["metadata"]["name"].as_str()).find(|name| {
-            [format!("\"{name}\" is invalid: "), format!("({namespace}/{name};")].iter().any(|mark| line.contains(mark))
-        });
+        let owner = objects
+            .iter()
+            .filter_map(|object| object["metadata"]["name"].as_str())
+            .find(|name| {
+                [
+                    format!("\"{name}\" is invalid: "),
+                    format!("({namespace}/{name};"),
+                ]
+                .iter()
+                .any(|mark| line.contains(mark))
+            });
         let owner = owner.unwrap_or_else(|| panic!("{side:?}: whose complaint is this? {line}"));
-        assert!(found.insert(owner.to_owned(), line.to_owned()).is_none(), "{side:?}: two complaints: {}", said.err);
+        assert!(
+            found.insert(owner.to_owned(), line.to_owned()).is_none(),
+            "{side:?}: two complaints: {}",
+            said.err
+        );
     }
     found
 }
@@ -93,7 +113,12 @@ struct Cel {
 }
 
 fn cel(field: &'static str, message: &'static str, spec: Value) -> Cel {
-    Cel { field, message, spec, name: None }
+    Cel {
+        field,
+        message,
+        spec,
+        name: None,
+    }
 }
 
 const NAME: &str = "metadata.name must be a DNS-1035 label of at most 45 characters (a-z, 0-9 and -, starting with a \
@@ -103,8 +128,7 @@ const ROUTE_PORT: &str = "each of routes needs a port of this service: set route
 const ONE_SOURCE: &str =
     "each of files needs exactly one of configMap, secret, emptyDir, persistentVolumeClaim or projected";
 const ONE_WAY: &str = "each of routes needs exactly one of ingress or gateway";
-const VALUE_TARGET: &str =
-    "Object and External metrics of target type Value grow without bound while two revisions run: use AverageValue";
+const VALUE_TARGET: &str = "Object and External metrics of target type Value grow without bound while two revisions run: use AverageValue";
 const BOTH_ZERO: &str = "maxSurge and maxUnavailable cannot both be 0: no pod could ever be replaced";
 const NO_SURGE: &str = "with maxSurge 0 set maxUnavailable to at least 1: no pod could ever be replaced";
 const BUDGET_OFF: &str = "disruptionBudget.mode Disabled takes no maxUnavailable and no minAvailable";
@@ -114,21 +138,27 @@ const SAME_SERVICE_PORT: &str =
     "no two of ports may have the same servicePort and protocol: set servicePort, or service: Exclude";
 const POD_LABELS: &str = "podLabels must not hold app.kubernetes.io/name, instance or managed-by, nor keys of \
                           microservice.dev/: the operator sets these";
-const POD_ANNOTATIONS: &str = "podAnnotations must not hold keys of microservice.dev/: the operator sets these";
+const POD_ANNOTATIONS: &str =
+    "podAnnotations must not hold keys of microservice.dev/: the operator sets these";
 const COMMON_LABELS: &str = "commonLabels must not hold app.kubernetes.io/name, instance or managed-by, nor keys of \
                              microservice.dev/: the operator sets these";
-const CONFIG_SIZE: &str = "config may hold at most 128 KiB in all: put more into a ConfigMap and mount it with files";
+const CONFIG_SIZE: &str =
+    "config may hold at most 128 KiB in all: put more into a ConfigMap and mount it with files";
 const CONFIG_KEYS: &str = "keys of config.files and config.env consist of letters, digits, '-', '_' and '.'";
 const MAX_UNAVAILABLE: &str =
     "disruptionBudget.maxUnavailable is a number of pods or a percentage from 0% to 100%";
-const MIN_AVAILABLE: &str = "disruptionBudget.minAvailable is a number of pods or a percentage from 0% to 100%";
+const MIN_AVAILABLE: &str =
+    "disruptionBudget.minAvailable is a number of pods or a percentage from 0% to 100%";
 const SURGE: &str = "rollingUpdate.maxSurge is a number of pods or a percentage from 0% to 100%";
 const UNAVAILABLE: &str = "rollingUpdate.maxUnavailable is a number of pods or a percentage from 0% to 100%";
 
 /// At least one case for each rule of the CRD.
 fn cel_cases() -> Vec<Cel> {
     let port = |name: &str, number: i32| json!({"name": name, "containerPort": number});
-    let named = |name: &str| Cel { name: Some(name.to_owned()), ..cel("<nil>", NAME, json!({})) };
+    let named = |name: &str| Cel {
+        name: Some(name.to_owned()),
+        ..cel("<nil>", NAME, json!({}))
+    };
     let ingress = |more: Value| {
         let mut route = json!({"name": "public", "ingress": {}});
         merge(&mut route, more);
@@ -159,7 +189,10 @@ fn cel_cases() -> Vec<Cel> {
         cel("spec", ROUTE_PORT, ingress(json!({"port": "grpc"}))),
         cel("spec", ROUTE_PORT, {
             let mut spec = ingress(json!({}));
-            merge(&mut spec, json!({"ports": [{"name": "admin", "containerPort": 1, "service": "Exclude"}]}));
+            merge(
+                &mut spec,
+                json!({"ports": [{"name": "admin", "containerPort": 1, "service": "Exclude"}]}),
+            );
             spec
         }),
         cel("spec", ROUTE_PORT, {
@@ -173,14 +206,46 @@ fn cel_cases() -> Vec<Cel> {
         cel("spec", SAME_SERVICE_PORT, {
             json!({"ports": [port("a", 80), {"name": "b", "containerPort": 81, "servicePort": 80}]})
         }),
-        cel("spec", POD_LABELS, json!({"podLabels": {"app.kubernetes.io/name": "x"}})),
-        cel("spec", POD_LABELS, json!({"podLabels": {"app.kubernetes.io/instance": "x"}})),
-        cel("spec", POD_LABELS, json!({"podLabels": {"app.kubernetes.io/managed-by": "x"}})),
-        cel("spec", POD_LABELS, json!({"podLabels": {"microservice.dev/revision": "x"}})),
-        cel("spec", POD_ANNOTATIONS, json!({"podAnnotations": {"microservice.dev/anything": "x"}})),
-        cel("spec", COMMON_LABELS, json!({"commonLabels": {"app.kubernetes.io/managed-by": "x"}})),
-        cel("spec", COMMON_LABELS, json!({"commonLabels": {"microservice.dev/role": "x"}})),
-        cel("spec", "monitoring.port must be the name of one of ports", json!({"monitoring": {"port": "metrics"}})),
+        cel(
+            "spec",
+            POD_LABELS,
+            json!({"podLabels": {"app.kubernetes.io/name": "x"}}),
+        ),
+        cel(
+            "spec",
+            POD_LABELS,
+            json!({"podLabels": {"app.kubernetes.io/instance": "x"}}),
+        ),
+        cel(
+            "spec",
+            POD_LABELS,
+            json!({"podLabels": {"app.kubernetes.io/managed-by": "x"}}),
+        ),
+        cel(
+            "spec",
+            POD_LABELS,
+            json!({"podLabels": {"microservice.dev/revision": "x"}}),
+        ),
+        cel(
+            "spec",
+            POD_ANNOTATIONS,
+            json!({"podAnnotations": {"microservice.dev/anything": "x"}}),
+        ),
+        cel(
+            "spec",
+            COMMON_LABELS,
+            json!({"commonLabels": {"app.kubernetes.io/managed-by": "x"}}),
+        ),
+        cel(
+            "spec",
+            COMMON_LABELS,
+            json!({"commonLabels": {"microservice.dev/role": "x"}}),
+        ),
+        cel(
+            "spec",
+            "monitoring.port must be the name of one of ports",
+            json!({"monitoring": {"port": "metrics"}}),
+        ),
         cel(
             "spec",
             "config.files needs config.mountPath, the directory in the container that the files appear in",
@@ -204,38 +269,88 @@ fn cel_cases() -> Vec<Cel> {
         cel("spec.autoscaling", VALUE_TARGET, {
             scaled(json!({"metrics": metric("External", json!({"metric": {"name": "m"}, "target": value}))}))
         }),
-        cel("spec.config", CONFIG_SIZE, json!({"config": {"env": {"LARGE": "x".repeat(131_073)}}})),
+        cel(
+            "spec.config",
+            CONFIG_SIZE,
+            json!({"config": {"env": {"LARGE": "x".repeat(131_073)}}}),
+        ),
         cel("spec.config", CONFIG_SIZE, {
             let half = "x".repeat(65_537);
             json!({"config": {"env": {"A": half}, "files": {"b": half}, "mountPath": "/etc/app"}})
         }),
-        cel("spec.config", CONFIG_KEYS, json!({"config": {"env": {"A B": "x"}}})),
-        cel("spec.config", CONFIG_KEYS, json!({"config": {"files": {"a/b": "x"}, "mountPath": "/etc/app"}})),
+        cel(
+            "spec.config",
+            CONFIG_KEYS,
+            json!({"config": {"env": {"A B": "x"}}}),
+        ),
+        cel(
+            "spec.config",
+            CONFIG_KEYS,
+            json!({"config": {"files": {"a/b": "x"}, "mountPath": "/etc/app"}}),
+        ),
         cel(
             "spec.disruptionBudget",
             "disruptionBudget takes maxUnavailable or minAvailable, not both",
             json!({"disruptionBudget": {"maxUnavailable": 1, "minAvailable": 1}}),
         ),
-        cel("spec.disruptionBudget", BUDGET_OFF, json!({"disruptionBudget": {"mode": "Disabled", "maxUnavailable": 1}})),
-        cel("spec.disruptionBudget", BUDGET_OFF, json!({"disruptionBudget": {"mode": "Disabled", "minAvailable": 1}})),
-        cel("spec.disruptionBudget", MAX_UNAVAILABLE, json!({"disruptionBudget": {"maxUnavailable": "120%"}})),
-        cel("spec.disruptionBudget", MAX_UNAVAILABLE, json!({"disruptionBudget": {"maxUnavailable": -1}})),
-        cel("spec.disruptionBudget", MIN_AVAILABLE, json!({"disruptionBudget": {"minAvailable": "half"}})),
+        cel(
+            "spec.disruptionBudget",
+            BUDGET_OFF,
+            json!({"disruptionBudget": {"mode": "Disabled", "maxUnavailable": 1}}),
+        ),
+        cel(
+            "spec.disruptionBudget",
+            BUDGET_OFF,
+            json!({"disruptionBudget": {"mode": "Disabled", "minAvailable": 1}}),
+        ),
+        cel(
+            "spec.disruptionBudget",
+            MAX_UNAVAILABLE,
+            json!({"disruptionBudget": {"maxUnavailable": "120%"}}),
+        ),
+        cel(
+            "spec.disruptionBudget",
+            MAX_UNAVAILABLE,
+            json!({"disruptionBudget": {"maxUnavailable": -1}}),
+        ),
+        cel(
+            "spec.disruptionBudget",
+            MIN_AVAILABLE,
+            json!({"disruptionBudget": {"minAvailable": "half"}}),
+        ),
         cel("spec.files[0]", ONE_SOURCE, file(json!({}))),
-        cel("spec.files[0]", ONE_SOURCE, file(json!({"emptyDir": {}, "configMap": {"name": "c"}}))),
-        cel("spec.files[0]", "track is for configMap and secret only", file(json!({"emptyDir": {}, "track": "None"}))),
-        cel("spec.files[0]", "secret.secretName is needed", file(json!({"secret": {"optional": true}}))),
+        cel(
+            "spec.files[0]",
+            ONE_SOURCE,
+            file(json!({"emptyDir": {}, "configMap": {"name": "c"}})),
+        ),
+        cel(
+            "spec.files[0]",
+            "track is for configMap and secret only",
+            file(json!({"emptyDir": {}, "track": "None"})),
+        ),
+        cel(
+            "spec.files[0]",
+            "secret.secretName is needed",
+            file(json!({"secret": {"optional": true}})),
+        ),
         cel(
             "spec.networkPolicy",
             "networkPolicy.egress needs mode: IngressAndEgress",
             json!({"networkPolicy": {"mode": "Ingress", "egress": [{}]}}),
         ),
         cel("spec.routes[0]", ONE_WAY, ingress(json!({"ingress": null}))),
-        cel("spec.routes[0]", ONE_WAY, ingress(json!({"gateway": {"parentRefs": [{"name": "edge"}]}}))),
+        cel(
+            "spec.routes[0]",
+            ONE_WAY,
+            ingress(json!({"gateway": {"parentRefs": [{"name": "edge"}]}})),
+        ),
         cel(
             "spec.routes[0]",
             "an Ingress cannot match headers: use a gateway route, or leave out headers",
-            ingress(json!({"rules": [{"path": "/"}, {"path": "/", "headers": [{"name": "x", "value": "y"}]}]})),
+            ingress(
+                json!({"rules": [{"path": "/"}, {"path": "/", "headers": [{"name": "x", "value": "y"}]}]}),
+            ),
         ),
         cel(
             "spec.routes[0]",
@@ -257,12 +372,36 @@ fn cel_cases() -> Vec<Cel> {
             "strategy.rollingUpdate is for type RollingUpdate only",
             json!({"strategy": {"type": "Recreate", "rollingUpdate": {"maxSurge": 1}}}),
         ),
-        cel("spec.strategy.rollingUpdate", BOTH_ZERO, pace(json!({"maxSurge": 0, "maxUnavailable": 0}))),
-        cel("spec.strategy.rollingUpdate", BOTH_ZERO, pace(json!({"maxSurge": "0%", "maxUnavailable": "0"}))),
-        cel("spec.strategy.rollingUpdate", NO_SURGE, pace(json!({"maxSurge": "0%"}))),
-        cel("spec.strategy.rollingUpdate", SURGE, pace(json!({"maxSurge": "lots"}))),
-        cel("spec.strategy.rollingUpdate", SURGE, pace(json!({"maxSurge": "101%"}))),
-        cel("spec.strategy.rollingUpdate", UNAVAILABLE, pace(json!({"maxUnavailable": "1.5"}))),
+        cel(
+            "spec.strategy.rollingUpdate",
+            BOTH_ZERO,
+            pace(json!({"maxSurge": 0, "maxUnavailable": 0})),
+        ),
+        cel(
+            "spec.strategy.rollingUpdate",
+            BOTH_ZERO,
+            pace(json!({"maxSurge": "0%", "maxUnavailable": "0"})),
+        ),
+        cel(
+            "spec.strategy.rollingUpdate",
+            NO_SURGE,
+            pace(json!({"maxSurge": "0%"})),
+        ),
+        cel(
+            "spec.strategy.rollingUpdate",
+            SURGE,
+            pace(json!({"maxSurge": "lots"})),
+        ),
+        cel(
+            "spec.strategy.rollingUpdate",
+            SURGE,
+            pace(json!({"maxSurge": "101%"})),
+        ),
+        cel(
+            "spec.strategy.rollingUpdate",
+            UNAVAILABLE,
+            pace(json!({"maxUnavailable": "1.5"})),
+        ),
     ]
 }
 
@@ -272,27 +411,52 @@ fn every_rule_in_cel_refuses_with_its_message() {
     // A rule without a case has never refused anything.
     let mut rules = BTreeSet::new();
     walk("", &schema(), &mut |path, schema| {
-        for rule in schema["x-kubernetes-validations"].as_array().into_iter().flatten() {
-            rules.insert((path.to_owned(), rule["message"].as_str().expect("a rule has a message").to_owned()));
+        for rule in schema["x-kubernetes-validations"]
+            .as_array()
+            .into_iter()
+            .flatten()
+        {
+            rules.insert((
+                path.to_owned(),
+                rule["message"].as_str().expect("a rule has a message").to_owned(),
+            ));
         }
     });
     let covered: BTreeSet<(String, String)> = cases
         .iter()
-        .map(|case| (case.field.replace("<nil>", "").replace("[0]", "[]"), case.message.to_owned()))
+        .map(|case| {
+            (
+                case.field.replace("<nil>", "").replace("[0]", "[]"),
+                case.message.to_owned(),
+            )
+        })
         .collect();
-    assert_eq!(rules, covered, "left: the rules of the CRD, right: those with a case");
+    assert_eq!(
+        rules, covered,
+        "left: the rules of the CRD, right: those with a case"
+    );
 
     scenario("admit-cel").without_operator().run(async |s| {
         let name = |index: usize, case: &Cel| case.name.clone().unwrap_or_else(|| format!("case-{index:02}"));
-        let objects: Vec<Value> =
-            cases.iter().enumerate().map(|(index, case)| object(&name(index, case), case.spec.clone())).collect();
+        let objects: Vec<Value> = cases
+            .iter()
+            .enumerate()
+            .map(|(index, case)| object(&name(index, case), case.spec.clone()))
+            .collect();
         for side in [Side::Client, Side::Server] {
             let found = complaints(&s.namespace, side, &objects);
             for (index, case) in cases.iter().enumerate() {
                 let name = name(index, case);
-                let said = found.get(&name).unwrap_or_else(|| panic!("{side:?}: {name}: nothing against {}", case.spec));
+                let said = found
+                    .get(&name)
+                    .unwrap_or_else(|| panic!("{side:?}: {name}: nothing against {}", case.spec));
                 let (_, reason) = said.split_once(" is invalid: ").unwrap();
-                assert_eq!(reason, format!("{}: Invalid value: {}", case.field, case.message), "{side:?}: {}", case.spec);
+                assert_eq!(
+                    reason,
+                    format!("{}: Invalid value: {}", case.field, case.message),
+                    "{side:?}: {}",
+                    case.spec
+                );
             }
         }
         assert_eq!(s.list::<Microservice>().await.len(), 0);
@@ -316,8 +480,15 @@ const UNCHECKED: &str = "<nil>: Invalid value: null: some validation rules were 
 
 /// One case for each keyword that the schema of the spec uses.
 fn malformed_cases() -> Vec<Malformed> {
-    let one = |class, spec, client: &str| Malformed { class, spec, client: client.to_owned(), server: None };
-    let many: Vec<Value> = (0..33).map(|n| json!({"name": format!("p{n}"), "containerPort": 1000 + n})).collect();
+    let one = |class, spec, client: &str| Malformed {
+        class,
+        spec,
+        client: client.to_owned(),
+        server: None,
+    };
+    let many: Vec<Value> = (0..33)
+        .map(|n| json!({"name": format!("p{n}"), "containerPort": 1000 + n}))
+        .collect();
     let labels: BTreeMap<String, String> = (0..33).map(|n| (format!("k{n}"), "v".to_owned())).collect();
     let twice = json!([{"name": "http", "containerPort": 80}, {"name": "http", "containerPort": 81}]);
     let route = |hosts: Value| json!([{"name": "public", "hosts": hosts, "ingress": {}}]);
@@ -332,7 +503,9 @@ fn malformed_cases() -> Vec<Malformed> {
         one(
             "enum",
             json!({"deletionPolicy": "Keep"}),
-            &format!("[spec.deletionPolicy: Unsupported value: \"Keep\": supported values: \"Delete\", \"Orphan\", {UNCHECKED}]"),
+            &format!(
+                "[spec.deletionPolicy: Unsupported value: \"Keep\": supported values: \"Delete\", \"Orphan\", {UNCHECKED}]"
+            ),
         ),
         one(
             "maximum",
@@ -355,7 +528,11 @@ fn malformed_cases() -> Vec<Malformed> {
             json!({"ports": [{"name": "sixteen-chars-xx", "containerPort": 80}]}),
             &format!("[spec.ports[0].name: Too long: may not be more than 15 bytes, {UNCHECKED}]"),
         ),
-        one("maxItems", json!({"ports": many}), &format!("[spec.ports: Too many: 33: must have at most 32 items, {UNCHECKED}]")),
+        one(
+            "maxItems",
+            json!({"ports": many}),
+            &format!("[spec.ports: Too many: 33: must have at most 32 items, {UNCHECKED}]"),
+        ),
         one(
             "minItems",
             json!({"routes": parents}),
@@ -367,13 +544,23 @@ fn malformed_cases() -> Vec<Malformed> {
             json!({"commonLabels": labels}),
             &format!("[spec.commonLabels: Too many: 33: must have at most 32 items, {UNCHECKED}]"),
         ),
-        one("required", json!({"image": null}), &format!("[spec.image: Required value, {UNCHECKED}]")),
+        one(
+            "required",
+            json!({"image": null}),
+            &format!("[spec.image: Required value, {UNCHECKED}]"),
+        ),
         Malformed {
             server: Some(".spec.ports: duplicate entries for key [name=\"http\"]".to_owned()),
-            ..one("x-kubernetes-list-map-keys", json!({"ports": twice}), "spec.ports[1]: Duplicate value: {\"name\":\"http\"}")
+            ..one(
+                "x-kubernetes-list-map-keys",
+                json!({"ports": twice}),
+                "spec.ports[1]: Duplicate value: {\"name\":\"http\"}",
+            )
         },
         Malformed {
-            server: Some(".spec.routes[name=\"public\"].hosts: duplicate entries for key [=\"a.example\"]".to_owned()),
+            server: Some(
+                ".spec.routes[name=\"public\"].hosts: duplicate entries for key [=\"a.example\"]".to_owned(),
+            ),
             ..one(
                 "set",
                 json!({"routes": route(json!(["a.example", "a.example"]))}),
@@ -381,7 +568,9 @@ fn malformed_cases() -> Vec<Malformed> {
             )
         },
         Malformed {
-            server: Some(".spec.strategy.bakeSeconds: expected numeric (int or float), got string".to_owned()),
+            server: Some(
+                ".spec.strategy.bakeSeconds: expected numeric (int or float), got string".to_owned(),
+            ),
             ..one(
                 "type",
                 json!({"strategy": {"bakeSeconds": "long"}}),
@@ -415,7 +604,12 @@ fn classes() -> BTreeSet<String> {
     ];
     let mut found = BTreeSet::from(["type".to_owned()]);
     walk("spec", &schema()["properties"]["spec"], &mut |_, schema| {
-        found.extend(KEYWORDS.iter().filter(|keyword| !schema[**keyword].is_null()).map(|keyword| (*keyword).to_owned()));
+        found.extend(
+            KEYWORDS
+                .iter()
+                .filter(|keyword| !schema[**keyword].is_null())
+                .map(|keyword| (*keyword).to_owned()),
+        );
         if schema["x-kubernetes-list-type"] == "set" {
             found.insert("set".to_owned());
         }
@@ -427,23 +621,36 @@ fn classes() -> BTreeSet<String> {
 fn every_class_of_schema_rule_refuses_with_its_message() {
     let cases = malformed_cases();
     let covered: BTreeSet<String> = cases.iter().map(|case| case.class.to_owned()).collect();
-    assert_eq!(classes(), covered, "left: the keywords of the schema, right: those with a case");
+    assert_eq!(
+        classes(),
+        covered,
+        "left: the keywords of the schema, right: those with a case"
+    );
 
     scenario("admit-schema").without_operator().run(async |s| {
         let name = |class: &str| class.to_lowercase();
-        let objects: Vec<Value> = cases.iter().map(|case| object(&name(case.class), case.spec.clone())).collect();
+        let objects: Vec<Value> = cases
+            .iter()
+            .map(|case| object(&name(case.class), case.spec.clone()))
+            .collect();
         for side in [Side::Client, Side::Server] {
             let found = complaints(&s.namespace, side, &objects);
             for case in &cases {
                 let name = name(case.class);
-                let said = found.get(&name).unwrap_or_else(|| panic!("{side:?}: nothing against {name}"));
+                let said = found
+                    .get(&name)
+                    .unwrap_or_else(|| panic!("{side:?}: nothing against {name}"));
                 match (&case.server, side) {
                     (Some(shape), Side::Server) => {
-                        let (_, reason) = said.split_once("Kind=Microservice): ").unwrap_or_else(|| panic!("{said}"));
+                        let (_, reason) = said
+                            .split_once("Kind=Microservice): ")
+                            .unwrap_or_else(|| panic!("{said}"));
                         assert_eq!(reason, shape, "{side:?}: {name}");
                     }
                     (Some(_) | None, Side::Client | Side::Server) => {
-                        let (_, reason) = said.split_once(" is invalid: ").unwrap_or_else(|| panic!("{said}"));
+                        let (_, reason) = said
+                            .split_once(" is invalid: ")
+                            .unwrap_or_else(|| panic!("{said}"));
                         assert_eq!(reason, case.client, "{side:?}: {name}");
                     }
                 }
@@ -537,16 +744,29 @@ fn the_examples_are_admitted_as_they_stand() {
         for entry in std::fs::read_dir(&directory).unwrap() {
             let path = entry.unwrap().path();
             // Some name a namespace of their own; here they share the one that goes with the test.
-            let text = std::fs::read_to_string(&path).unwrap().replace("namespace: shop\n", &format!("namespace: {}\n", s.namespace));
-            for arguments in [&["apply", "-f", "-"][..], &["apply", "--server-side", "--force-conflicts", "-f", "-"]] {
+            let text = std::fs::read_to_string(&path)
+                .unwrap()
+                .replace("namespace: shop\n", &format!("namespace: {}\n", s.namespace));
+            for arguments in [
+                &["apply", "-f", "-"][..],
+                &["apply", "--server-side", "--force-conflicts", "-f", "-"],
+            ] {
                 let said = s.kubectl_with(arguments, Some(&text));
                 assert!(said.succeeded, "{}: {}", path.display(), said.err);
                 assert_eq!(said.err, "", "{}", path.display());
             }
             seen += 1;
         }
-        let services: Vec<String> = s.list::<Microservice>().await.iter().map(ResourceExt::name_any).collect();
-        assert_eq!(services, ["catalog", "mailer", "orders", "payments", "user-service"]);
+        let services: Vec<String> = s
+            .list::<Microservice>()
+            .await
+            .iter()
+            .map(ResourceExt::name_any)
+            .collect();
+        assert_eq!(
+            services,
+            ["catalog", "mailer", "orders", "payments", "user-service"]
+        );
         assert_eq!(services.len(), seen);
     });
 }
@@ -558,8 +778,22 @@ fn kubectl_explain_speaks() {
     install_crd();
     // The field, and words that must stand in its page.
     let pages: [(&str, &[&str]); 7] = [
-        ("microservice", &["KIND:       Microservice", "takes every change out as a watched rollout"]),
-        ("msvc.spec", &["image\t<string> -required-", "Scope: revision.", "Scope: additive.", "Scope: immediate."]),
+        (
+            "microservice",
+            &[
+                "KIND:       Microservice",
+                "takes every change out as a watched rollout",
+            ],
+        ),
+        (
+            "msvc.spec",
+            &[
+                "image\t<string> -required-",
+                "Scope: revision.",
+                "Scope: additive.",
+                "Scope: immediate.",
+            ],
+        ),
         (
             "microservice.spec.strategy",
             &[
@@ -570,10 +804,22 @@ fn kubectl_explain_speaks() {
                 "progressDeadlineSeconds\t<integer>",
             ],
         ),
-        ("microservice.spec.strategy.rollingUpdate.maxSurge", &["How many pods there may be above replicas"]),
-        ("microservice.spec.files.track", &["Whether the content is part of the revision."]),
-        ("microservice.spec.routes.gateway.parentRefs", &["The Gateways that carry the route"]),
-        ("microservice.status.conditions", &["Ready, Reconciling, Stalled, Available, RolledOut"]),
+        (
+            "microservice.spec.strategy.rollingUpdate.maxSurge",
+            &["How many pods there may be above replicas"],
+        ),
+        (
+            "microservice.spec.files.track",
+            &["Whether the content is part of the revision."],
+        ),
+        (
+            "microservice.spec.routes.gateway.parentRefs",
+            &["The Gateways that carry the route"],
+        ),
+        (
+            "microservice.status.conditions",
+            &["Ready, Reconciling, Stalled, Available, RolledOut"],
+        ),
     ];
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         for (field, words) in pages {
@@ -597,11 +843,23 @@ fn kubectl_explain_speaks() {
 fn table(text: &str) -> (Vec<String>, Vec<Vec<String>>) {
     let mut lines = text.lines();
     let head = lines.next().expect("a line of headers");
-    let starts: Vec<usize> =
-        head.char_indices().filter(|(at, c)| *c != ' ' && (*at == 0 || head[..*at].ends_with(' '))).map(|(at, _)| at).collect();
+    let starts: Vec<usize> = head
+        .char_indices()
+        .filter(|(at, c)| *c != ' ' && (*at == 0 || head[..*at].ends_with(' ')))
+        .map(|(at, _)| at)
+        .collect();
     let cells = |line: &str| {
         let ends = starts[1..].iter().copied().chain([usize::MAX]);
-        starts.iter().zip(ends).map(|(from, to)| line.get(*from..to.min(line.len())).unwrap_or_default().trim().to_owned()).collect()
+        starts
+            .iter()
+            .zip(ends)
+            .map(|(from, to)| {
+                line.get(*from..to.min(line.len()))
+                    .unwrap_or_default()
+                    .trim()
+                    .to_owned()
+            })
+            .collect()
     };
     (cells(head), lines.map(cells).collect())
 }
@@ -630,8 +888,12 @@ fn kubectl_get_shows_what_matters() {
 fn an_object_that_no_operator_has_seen_says_so() {
     scenario("unseen").without_operator().run(async |s| {
         let unseen = r#"{"desiredReplicas":0,"observedGeneration":-1,"readyReplicas":0,"replicas":0}"#;
-        for (name, arguments) in [("one", &["apply", "-f", "-"][..]), ("two", &["apply", "--server-side", "-f", "-"])] {
-            s.kubectl_with(arguments, Some(&podinfo(name, "1.0.0").text())).ok();
+        for (name, arguments) in [
+            ("one", &["apply", "-f", "-"][..]),
+            ("two", &["apply", "--server-side", "-f", "-"]),
+        ] {
+            s.kubectl_with(arguments, Some(&podinfo(name, "1.0.0").text()))
+                .ok();
             let status = s.kubectl(&["get", "msvc", name, "-o", "jsonpath={.status}"]).ok();
             assert_eq!(status, unseen);
             // The status has its own door: what a manifest says of it is not heard.
@@ -663,9 +925,15 @@ fn text_in_any_script_reaches_the_process_untouched() {
         let found = s.healthy("web").await;
         let stable = found.stable().unwrap();
         assert_eq!(found.annotations()["example.com/owner"], greeting);
-        assert_eq!(found.spec.revision.config.as_ref().unwrap().files["page.yaml"], page);
+        assert_eq!(
+            found.spec.revision.config.as_ref().unwrap().files["page.yaml"],
+            page
+        );
         let maps: Vec<ConfigMap> = s.list().await;
-        let own = maps.iter().find(|map| map.name_any().starts_with(&stable)).expect("a ConfigMap of the revision");
+        let own = maps
+            .iter()
+            .find(|map| map.name_any().starts_with(&stable))
+            .expect("a ConfigMap of the revision");
         let data = own.data.as_ref().unwrap();
         assert!(data.values().any(|value| value == page), "{data:?}");
         let pod: Pod = s.ready_pods(&stable, 1).await.remove(0);
@@ -673,16 +941,24 @@ fn text_in_any_script_reaches_the_process_untouched() {
         // And what the process itself has.
         let address = s.address("web", "http").await;
         // kube-proxy follows the EndpointSlices a moment later.
-        let answer = eventually("the Service to answer", async || http_client::get(address, "/env").await).await;
+        let answer = eventually("the Service to answer", async || {
+            http_client::get(address, "/env").await
+        })
+        .await;
         let variables: Vec<String> = serde_json::from_str(&answer.body).unwrap();
-        assert!(variables.contains(&format!("GREETING={greeting}")), "{variables:?}");
+        assert!(
+            variables.contains(&format!("GREETING={greeting}")),
+            "{variables:?}"
+        );
         assert!(variables.contains(&"CITY=北京".to_owned()), "{variables:?}");
         let files: BTreeMap<String, String> =
             serde_json::from_str(&http_client::get(address, "/configs").await.unwrap().body).unwrap();
         assert_eq!(files["page.yaml"], page);
         // The same manifest again is the same object.
         assert_eq!(
-            s.kubectl_with(&["apply", "-f", "-"], Some(&manifest.text())).ok().trim_end(),
+            s.kubectl_with(&["apply", "-f", "-"], Some(&manifest.text()))
+                .ok()
+                .trim_end(),
             "microservice.microservice.dev/web unchanged"
         );
     });
@@ -695,9 +971,16 @@ fn kubectl_scale_scales_the_service() {
         let said = s.kubectl(&["scale", "msvc", "web", "--replicas=3"]).ok();
         assert_eq!(said.trim_end(), "microservice.microservice.dev/web scaled");
         s.ready_pods(&stable, 3).await;
-        let found = s.wait_for("web", "to say 3/3", |found| found.is_healthy() && found.said().replicas == 3).await;
+        let found = s
+            .wait_for("web", "to say 3/3", |found| {
+                found.is_healthy() && found.said().replicas == 3
+            })
+            .await;
         assert_eq!(found.stable().unwrap(), stable);
-        let path = format!("/apis/microservice.dev/v1alpha1/namespaces/{}/microservices/web/scale", s.namespace);
+        let path = format!(
+            "/apis/microservice.dev/v1alpha1/namespaces/{}/microservices/web/scale",
+            s.namespace
+        );
         let scale: Value = serde_json::from_str(&kubectl(&["get", "--raw", &path], None).ok()).unwrap();
         assert_eq!(scale["spec"], json!({"replicas": 3}));
         assert_eq!(scale["status"]["replicas"], 3);
@@ -714,10 +997,20 @@ fn the_crd_fits_into_client_side_apply() {
     // The most that the annotations of an object may have together.
     const ANNOTATIONS: usize = 256 * 1024;
     let path = r"jsonpath={.metadata.annotations.kubectl\.kubernetes\.io/last-applied-configuration}";
-    let noted = kubectl(&["get", "crd", "microservices.microservice.dev", "-o", path], None).ok();
+    let noted = kubectl(
+        &["get", "crd", "microservices.microservice.dev", "-o", path],
+        None,
+    )
+    .ok();
     assert!(!noted.is_empty(), "the CRD was not applied client-side");
-    println!("measured: the CRD takes {} of {ANNOTATIONS} bytes of annotations", noted.len());
+    println!(
+        "measured: the CRD takes {} of {ANNOTATIONS} bytes of annotations",
+        noted.len()
+    );
     assert!(noted.len() < ANNOTATIONS);
     let again = kubectl(&["apply", "-f", "-"], Some(&crds())).ok();
-    assert_eq!(again.trim_end(), "customresourcedefinition.apiextensions.k8s.io/microservices.microservice.dev unchanged");
+    assert_eq!(
+        again.trim_end(),
+        "customresourcedefinition.apiextensions.k8s.io/microservices.microservice.dev unchanged"
+    );
 }

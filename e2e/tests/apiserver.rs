@@ -43,10 +43,24 @@ async fn answering() {
 async fn node_ready(s: &Scenario) {
     let nodes: Api<Node> = Api::all(s.client.clone());
     within(Duration::from_secs(120), "the node to be ready", async || {
-        let list = nodes.list(&ListParams::default()).await.map_err(|error| error.to_string())?;
-        let conditions = list.items.iter().flat_map(|node| node.status.iter().flat_map(|status| status.conditions.iter().flatten()));
-        let ready = conditions.into_iter().find(|condition| condition.type_ == "Ready").map(|c| c.status.clone());
-        if ready.as_deref() == Some("True") { Ok(()) } else { Err(format!("{ready:?}")) }
+        let list = nodes
+            .list(&ListParams::default())
+            .await
+            .map_err(|error| error.to_string())?;
+        let conditions = list.items.iter().flat_map(|node| {
+            node.status
+                .iter()
+                .flat_map(|status| status.conditions.iter().flatten())
+        });
+        let ready = conditions
+            .into_iter()
+            .find(|condition| condition.type_ == "Ready")
+            .map(|c| c.status.clone());
+        if ready.as_deref() == Some("True") {
+            Ok(())
+        } else {
+            Err(format!("{ready:?}"))
+        }
     })
     .await;
 }
@@ -79,7 +93,11 @@ async fn away(command: &'static str, period: Duration) {
 /// Waits for the first ready pod of the candidate: the middle of a rollout.
 async fn in_the_middle(s: &Scenario, candidate: &str) {
     eventually("a ready pod of the candidate", async || {
-        if s.pods_of(candidate).await.iter().any(is_ready) { Ok(()) } else { Err("none".to_owned()) }
+        if s.pods_of(candidate).await.iter().any(is_ready) {
+            Ok(())
+        } else {
+            Err("none".to_owned())
+        }
     })
     .await;
 }
@@ -107,7 +125,12 @@ async fn assert_outlived(s: &Scenario, manifest: Manifest, disturb: impl AsyncFn
         back.elapsed().as_secs_f64()
     );
     assert_eq!(after.stable().unwrap(), candidate);
-    let outcomes: Vec<String> = after.said().history.into_iter().map(|entry| entry.outcome).collect();
+    let outcomes: Vec<String> = after
+        .said()
+        .history
+        .into_iter()
+        .map(|entry| entry.outcome)
+        .collect();
     assert_eq!(outcomes, ["Promoted", "Promoted"]);
     assert_eq!(after.said().rollout.unwrap().seq, 2);
     s.assert_served_by("web", "1.1.0").await;
@@ -170,15 +193,25 @@ fn a_settled_service_does_not_notice() {
     let _alone = alone();
     scenario("api-settled").real_pods().run(async |s| {
         node_ready(s).await;
-        let before = s.deploy(&podinfo("web", "1.0.0").spec(json!({"replicas": 2}))).await;
+        let before = s
+            .deploy(&podinfo("web", "1.0.0").spec(json!({"replicas": 2})))
+            .await;
         let stable = before.stable().unwrap();
-        let uids = async || s.pods_of(&stable).await.iter().filter_map(ResourceExt::uid).collect::<BTreeSet<_>>();
+        let uids = async || {
+            s.pods_of(&stable)
+                .await
+                .iter()
+                .filter_map(ResourceExt::uid)
+                .collect::<BTreeSet<_>>()
+        };
         let pods = uids().await;
         let load = s.load("web").await;
         away("stop", Duration::from_secs(3)).await;
         away("pause", Duration::from_secs(3)).await;
         // It works: the change of something that needs no rollout arrives.
-        let after = s.deploy(&podinfo("web", "1.0.0").spec(json!({"replicas": 3}))).await;
+        let after = s
+            .deploy(&podinfo("web", "1.0.0").spec(json!({"replicas": 3})))
+            .await;
         assert_eq!(after.stable().unwrap(), stable);
         s.ready_pods(&stable, 3).await;
         load.stop().assert_spotless();
@@ -192,20 +225,35 @@ fn a_broken_candidate_is_taken_back_all_the_same() {
     let _alone = alone();
     scenario("api-broken").real_pods().run(async |s| {
         node_ready(s).await;
-        let good = misbehave("web", "1.0.0").spec(json!({"replicas": 3, "strategy": {"bakeSeconds": 60, "maxCrashes": 0}}));
+        let good = misbehave("web", "1.0.0")
+            .spec(json!({"replicas": 3, "strategy": {"bakeSeconds": 60, "maxCrashes": 0}}));
         let stable = s.deploy(&good).await.stable().unwrap();
         let load = s.load("web").await;
         let pods = s.record::<Pod>();
-        s.apply(&good.version("2.0.0").env("EXIT_AFTER_SECONDS", "0").env("EXIT_MESSAGE", "fatal: cannot open the ledger")).await;
+        s.apply(
+            &good
+                .version("2.0.0")
+                .env("EXIT_AFTER_SECONDS", "0")
+                .env("EXIT_MESSAGE", "fatal: cannot open the ledger"),
+        )
+        .await;
         let candidate = s.candidate("web").await;
-        pods.first("a pod of the candidate", |pod| revision_of(pod) == candidate).await;
+        pods.first("a pod of the candidate", |pod| revision_of(pod) == candidate)
+            .await;
         // It crashes while nobody can write down that it does.
         away("stop", Duration::from_secs(5)).await;
         let after = s.taken_back("web").await;
         assert_eq!(after.stable().unwrap(), stable);
         let cause = after.said().rollout.unwrap().cause.unwrap();
-        assert_eq!((cause.blame, cause.reason.as_str()), (Blame::Candidate, "CrashLoopBackOff"));
-        assert!(cause.message.contains("fatal: cannot open the ledger"), "{}", cause.message);
+        assert_eq!(
+            (cause.blame, cause.reason.as_str()),
+            (Blame::Candidate, "CrashLoopBackOff")
+        );
+        assert!(
+            cause.message.contains("fatal: cannot open the ledger"),
+            "{}",
+            cause.message
+        );
         s.ready_pods(&stable, 3).await;
         assert_eq!(s.pods_of(&candidate).await.len(), 0);
         s.assert_served_by("web", "1.0.0").await;

@@ -30,22 +30,40 @@ use serde_json::{Value, json};
 /// The pods of a revision, and how often their containers were restarted.
 async fn incarnations(s: &Scenario, revision: &str) -> BTreeSet<(String, i32)> {
     let restarts = |pod: &Pod| {
-        let containers = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
-        containers.into_iter().flatten().map(|container| container.restart_count).sum()
+        let containers = pod
+            .status
+            .as_ref()
+            .and_then(|status| status.container_statuses.as_ref());
+        containers
+            .into_iter()
+            .flatten()
+            .map(|container| container.restart_count)
+            .sum()
     };
-    s.pods_of(revision).await.iter().map(|pod| (pod.uid().unwrap(), restarts(pod))).collect()
+    s.pods_of(revision)
+        .await
+        .iter()
+        .map(|pod| (pod.uid().unwrap(), restarts(pod)))
+        .collect()
 }
 
 /// Every pod of a revision that was ever seen.
 fn ever(pods: &Recorder<Pod>, revision: &str) -> BTreeSet<String> {
     let all = pods.all();
-    let of = all.iter().filter(|sighting| revision_of(&sighting.object) == revision);
+    let of = all
+        .iter()
+        .filter(|sighting| revision_of(&sighting.object) == revision);
     of.map(|sighting| sighting.object.uid().unwrap()).collect()
 }
 
 /// The outcomes of the rollouts, newest first.
 fn outcomes(service: &Microservice) -> Vec<String> {
-    service.said().history.iter().map(|entry| entry.outcome.clone()).collect()
+    service
+        .said()
+        .history
+        .iter()
+        .map(|entry| entry.outcome.clone())
+        .collect()
 }
 
 /// Waits until the Service answers at all, and only with `version`.
@@ -63,13 +81,26 @@ fn overlay_is_rejected(name: &'static str, overlay: Value, words: &'static str) 
         let stable = before.stable().unwrap();
         let load = s.load("web").await;
         let pods = incarnations(s, &stable).await;
-        s.apply(&good.clone().version("1.1.0").spec(json!({"podTemplate": overlay}))).await;
+        s.apply(
+            &good
+                .clone()
+                .version("1.1.0")
+                .spec(json!({"podTemplate": overlay})),
+        )
+        .await;
         let after = s.taken_back("web").await;
         let candidate = after.candidate().unwrap();
         let cause = after.said().rollout.unwrap().cause.unwrap();
-        assert_eq!((cause.blame, cause.reason.as_str()), (Blame::Candidate, "InvalidPodTemplate"));
+        assert_eq!(
+            (cause.blame, cause.reason.as_str()),
+            (Blame::Candidate, "InvalidPodTemplate")
+        );
         assert!(cause.message.contains(words), "{}", cause.message);
-        assert!(cause.message.contains(&format!("Deployment {candidate}")), "{}", cause.message);
+        assert!(
+            cause.message.contains(&format!("Deployment {candidate}")),
+            "{}",
+            cause.message
+        );
         assert_eq!(after.said().phase, Some(Phase::Degraded));
         assert_eq!(after.reason("Available", "True").as_deref(), Some("Serving"));
         s.event("RolledBack", words).await;
@@ -87,20 +118,33 @@ fn overlay_is_rejected(name: &'static str, overlay: Value, words: &'static str) 
 #[test]
 fn a_typo_in_the_overlay_is_rejected() {
     let overlay = json!({"spec": {"nodeSelctor": {"disk": "ssd"}}});
-    overlay_is_rejected("overlay-typo", overlay, ".spec.template.spec.nodeSelctor: field not declared in schema");
+    overlay_is_rejected(
+        "overlay-typo",
+        overlay,
+        ".spec.template.spec.nodeSelctor: field not declared in schema",
+    );
 }
 
 #[test]
 fn a_wrong_value_in_the_overlay_is_rejected() {
     let overlay = json!({"spec": {"dnsPolicy": "Sometimes"}});
-    overlay_is_rejected("overlay-value", overlay, "spec.template.spec.dnsPolicy: Unsupported value: \"Sometimes\"");
+    overlay_is_rejected(
+        "overlay-value",
+        overlay,
+        "spec.template.spec.dnsPolicy: Unsupported value: \"Sometimes\"",
+    );
 }
 
 #[test]
 fn a_first_revision_that_is_refused_says_why_and_can_be_fixed() {
     scenario("overlay-first").run(async |s| {
         let good = podinfo("web", "1.0.0");
-        s.apply(&good.clone().spec(json!({"podTemplate": {"spec": {"nodeSelctor": {"disk": "ssd"}}}}))).await;
+        s.apply(
+            &good
+                .clone()
+                .spec(json!({"podTemplate": {"spec": {"nodeSelctor": {"disk": "ssd"}}}})),
+        )
+        .await;
         let words = ".spec.template.spec.nodeSelctor: field not declared in schema";
         let refused = s
             .wait_for("web", "to say why", |found| {
@@ -108,9 +152,19 @@ fn a_first_revision_that_is_refused_says_why_and_can_be_fixed() {
             })
             .await;
         assert_eq!(refused.said().phase, Some(Phase::Degraded));
-        assert!(refused.said().message.unwrap().contains(words), "{:?}", refused.said().message);
-        assert_eq!(refused.reason("ChildrenApplied", "False").as_deref(), Some("ChildRefused"));
-        assert_eq!(refused.reason("Available", "False").as_deref(), Some("NoReadyPod"));
+        assert!(
+            refused.said().message.unwrap().contains(words),
+            "{:?}",
+            refused.said().message
+        );
+        assert_eq!(
+            refused.reason("ChildrenApplied", "False").as_deref(),
+            Some("ChildRefused")
+        );
+        assert_eq!(
+            refused.reason("Available", "False").as_deref(),
+            Some("NoReadyPod")
+        );
         let fixed = s.deploy(&good).await;
         assert!(fixed.condition("ChildrenApplied").is_none());
     });
@@ -137,7 +191,11 @@ fn a_child_that_is_refused_does_not_hold_up_the_others() {
             .await;
         let condition = refused.condition("ChildrenApplied").unwrap();
         assert_eq!(condition.reason, "ChildRefused");
-        assert!(condition.message.starts_with("NetworkPolicy web: "), "{}", condition.message);
+        assert!(
+            condition.message.starts_with("NetworkPolicy web: "),
+            "{}",
+            condition.message
+        );
         let words = "spec.ingress[0].from[0].ipBlock.cidr: Invalid value: \"10.0.0.0/99\"";
         assert!(condition.message.contains(words), "{}", condition.message);
         assert_eq!(refused.reason("Stalled", "True").as_deref(), Some("ChildRefused"));
@@ -150,11 +208,19 @@ fn a_child_that_is_refused_does_not_hold_up_the_others() {
         // A new version goes out all the same.
         s.apply(&bad.version("1.1.0")).await;
         s.wait_for("web", "to have the new version", |found| {
-            found.is_current() && found.state() == Some(RolloutState::Steady) && found.stable().as_ref() != Some(&stable)
+            found.is_current()
+                && found.state() == Some(RolloutState::Steady)
+                && found.stable().as_ref() != Some(&stable)
         })
         .await;
         served_by(s, "1.1.0").await;
-        let fixed = s.deploy(&good.version("1.1.0").spec(json!({"networkPolicy": {"mode": "Ingress", "ingress": [{}]}}))).await;
+        let fixed = s
+            .deploy(
+                &good
+                    .version("1.1.0")
+                    .spec(json!({"networkPolicy": {"mode": "Ingress", "ingress": [{}]}})),
+            )
+            .await;
         assert!(fixed.condition("ChildrenApplied").is_none());
         assert_eq!(s.list::<NetworkPolicy>().await.len(), 1);
         load.stop().assert_spotless();
@@ -168,9 +234,14 @@ fn a_quota_stops_a_rollout_until_it_is_raised() {
         let stable = s.deploy(&good).await.stable().unwrap();
         let pods = incarnations(s, &stable).await;
         let load = s.load("web").await;
-        s.create::<ResourceQuota>(json!({"metadata": {"name": "small"}, "spec": {"hard": {"pods": "2"}}})).await;
+        s.create::<ResourceQuota>(json!({"metadata": {"name": "small"}, "spec": {"hard": {"pods": "2"}}}))
+            .await;
         s.until::<ResourceQuota>("small", "to be counted", |quota| {
-            quota.status.as_ref().and_then(|status| status.used.as_ref()).is_some_and(|used| used["pods"].0 == "2")
+            quota
+                .status
+                .as_ref()
+                .and_then(|status| status.used.as_ref())
+                .is_some_and(|used| used["pods"].0 == "2")
         })
         .await;
         s.apply(&good.version("1.1.0")).await;
@@ -178,16 +249,29 @@ fn a_quota_stops_a_rollout_until_it_is_raised() {
         let candidate = back.candidate().unwrap();
         let rollout = back.said().rollout.unwrap();
         let cause = rollout.cause.unwrap();
-        assert_eq!((cause.blame, cause.reason.as_str()), (Blame::Environment, "QuotaExceeded"));
-        assert!(cause.message.contains("exceeded quota: small, requested: pods=1, used: pods=2, limited: pods=2"), "{}", cause.message);
+        assert_eq!(
+            (cause.blame, cause.reason.as_str()),
+            (Blame::Environment, "QuotaExceeded")
+        );
+        assert!(
+            cause
+                .message
+                .contains("exceeded quota: small, requested: pods=1, used: pods=2, limited: pods=2"),
+            "{}",
+            cause.message
+        );
         assert_eq!(back.reason("Stalled", "True").as_deref(), Some("QuotaExceeded"));
         assert!(rollout.retry_at.is_some());
         assert!(back.revision(&candidate).unwrap().rejected.is_none());
         assert_eq!(incarnations(s, &stable).await, pods);
-        s.patch::<ResourceQuota>("small", "e2e", json!({"spec": {"hard": {"pods": "10"}}})).await;
+        s.patch::<ResourceQuota>("small", "e2e", json!({"spec": {"hard": {"pods": "10"}}}))
+            .await;
         let raised = Instant::now();
         let after = s.healthy("web").await;
-        println!("measured: quota: {:.1} s from the raise to the promotion", raised.elapsed().as_secs_f64());
+        println!(
+            "measured: quota: {:.1} s from the raise to the promotion",
+            raised.elapsed().as_secs_f64()
+        );
         assert_eq!(after.stable().unwrap(), candidate);
         assert_eq!(after.said().rollout.unwrap().trial, 2);
         served_by(s, "1.1.0").await;
@@ -217,31 +301,39 @@ fn the_shipped_rights_are_enough_for_a_whole_life() {
         let audit = AuditLog::of_user(&rights.user);
         s.start_operator_as(rights.kubeconfig()).await;
         s.operator_ready().await;
-        s.create::<ConfigMap>(json!({"metadata": {"name": "rules"}, "data": {"a": "1"}})).await;
+        s.create::<ConfigMap>(json!({"metadata": {"name": "rules"}, "data": {"a": "1"}}))
+            .await;
         let stable = s.deploy(&everything()).await.stable().unwrap();
         // A change that goes out, one that is taken back, drift, and a part that is not wanted any more.
         let second = everything().version("1.1.0");
         let promoted = s.deploy(&second).await.stable().unwrap();
         assert_ne!(promoted, stable);
-        s.apply(&second.clone().version("2.0.0").env("EXIT_AFTER_SECONDS", "0")).await;
+        s.apply(&second.clone().version("2.0.0").env("EXIT_AFTER_SECONDS", "0"))
+            .await;
         s.taken_back("web").await;
         s.deploy(&second).await;
         s.delete::<Ingress>("web-public").await;
-        s.patch::<Service>("web", "kubectl-edit", json!({"spec": {"type": "NodePort"}})).await;
-        s.until::<Ingress>("web-public", "to be made again", |_| true).await;
+        s.patch::<Service>("web", "kubectl-edit", json!({"spec": {"type": "NodePort"}}))
+            .await;
+        s.until::<Ingress>("web-public", "to be made again", |_| true)
+            .await;
         s.until::<Service>("web", "to be put back", |service| {
             service.spec.as_ref().and_then(|spec| spec.type_.as_deref()) == Some("ClusterIP")
         })
         .await;
-        s.deploy(&second.spec(json!({"routes": null, "autoscaling": null, "networkPolicy": null}))).await;
+        s.deploy(&second.spec(json!({"routes": null, "autoscaling": null, "networkPolicy": null})))
+            .await;
         s.gone::<Ingress>("web-public").await;
         s.gone::<HorizontalPodAutoscaler>("web").await;
         s.delete::<Microservice>("web").await;
         s.gone::<Service>("web").await;
 
         let requests = audit.requests("");
-        let refused: Vec<String> =
-            requests.iter().filter(|request| matches!(request.code, 401 | 403)).map(|request| request.brief()).collect();
+        let refused: Vec<String> = requests
+            .iter()
+            .filter(|request| matches!(request.code, 401 | 403))
+            .map(|request| request.brief())
+            .collect();
         assert_eq!(refused, [""; 0]);
         let written: BTreeSet<String> = requests
             .iter()
@@ -284,7 +376,10 @@ fn rights_in_one_namespace_alone_are_enough_there() {
             .filter(|request| request.code == 403)
             .map(|request| format!("{} {}", request.verb, request.resource))
             .collect();
-        assert_eq!(refused.iter().map(String::as_str).collect::<Vec<_>>(), ["list customresourcedefinitions", "list nodes"]);
+        assert_eq!(
+            refused.iter().map(String::as_str).collect::<Vec<_>>(),
+            ["list customresourcedefinitions", "list nodes"]
+        );
     });
 }
 
@@ -344,36 +439,44 @@ fn without_any_right_to_network_policies_the_rest_goes_on() {
 
 #[test]
 fn a_right_that_is_taken_away_harms_nothing_that_runs() {
-    scenario("right-taken").real_pods().without_operator().run(async |s| {
-        let rights = Rights::new(Reach::Cluster, &shipped());
-        s.start_operator_as(rights.kubeconfig()).await;
-        s.operator_ready().await;
-        let good = podinfo("web", "1.0.0").spec(json!({"replicas": 2}));
-        let stable = s.deploy(&good).await.stable().unwrap();
-        let pods = incarnations(s, &stable).await;
-        let load = s.load("web").await;
-        rights.become_only(&shipped_with("deployments", &["get", "list", "watch"]));
-        // The API server's own cache of rights follows a moment later.
-        let who = format!("--as={}", rights.user);
-        eventually("the right to be gone", async || {
-            let said = s.kubectl(&["auth", "can-i", "patch", "deployments", &who]);
-            if said.out.trim() == "no" { Ok(()) } else { Err(said.out) }
-        })
-        .await;
-        s.apply(&good.version("1.1.0")).await;
-        let back = s
-            .wait_for("web", "to say what is forbidden", |found| {
-                found.is_current() && found.reason("ChildrenApplied", "False").as_deref() == Some("ChildForbidden")
+    scenario("right-taken")
+        .real_pods()
+        .without_operator()
+        .run(async |s| {
+            let rights = Rights::new(Reach::Cluster, &shipped());
+            s.start_operator_as(rights.kubeconfig()).await;
+            s.operator_ready().await;
+            let good = podinfo("web", "1.0.0").spec(json!({"replicas": 2}));
+            let stable = s.deploy(&good).await.stable().unwrap();
+            let pods = incarnations(s, &stable).await;
+            let load = s.load("web").await;
+            rights.become_only(&shipped_with("deployments", &["get", "list", "watch"]));
+            // The API server's own cache of rights follows a moment later.
+            let who = format!("--as={}", rights.user);
+            eventually("the right to be gone", async || {
+                let said = s.kubectl(&["auth", "can-i", "patch", "deployments", &who]);
+                if said.out.trim() == "no" {
+                    Ok(())
+                } else {
+                    Err(said.out)
+                }
             })
             .await;
-        assert_eq!(back.stable().unwrap(), stable);
-        assert_eq!(incarnations(s, &stable).await, pods);
-        rights.become_only(&shipped());
-        let after = s.healthy("web").await;
-        assert_ne!(after.stable().unwrap(), stable);
-        served_by(s, "1.1.0").await;
-        load.stop().assert_spotless();
-    });
+            s.apply(&good.version("1.1.0")).await;
+            let back = s
+                .wait_for("web", "to say what is forbidden", |found| {
+                    found.is_current()
+                        && found.reason("ChildrenApplied", "False").as_deref() == Some("ChildForbidden")
+                })
+                .await;
+            assert_eq!(back.stable().unwrap(), stable);
+            assert_eq!(incarnations(s, &stable).await, pods);
+            rights.become_only(&shipped());
+            let after = s.healthy("web").await;
+            assert_ne!(after.stable().unwrap(), stable);
+            served_by(s, "1.1.0").await;
+            load.stop().assert_spotless();
+        });
 }
 
 // --- the operator dies
@@ -390,18 +493,31 @@ fn an_operator_killed_in_a_rollout_goes_on_where_it_was() {
         let candidate = s.candidate("web").await;
         s.restart_operator().await;
         // At the first pod, at each ready one, and while it bakes.
-        pods.first("a pod of the candidate", |pod| revision_of(pod) == candidate).await;
+        pods.first("a pod of the candidate", |pod| revision_of(pod) == candidate)
+            .await;
         s.bounce_operator().await;
         for ready in 1..=3 {
             eventually(&format!("{ready} ready pods of the candidate"), async || {
-                let found = s.pods_of(&candidate).await.iter().filter(|pod| e2e::scenario::is_ready(pod)).count();
-                if found >= ready { Ok(()) } else { Err(format!("{found}")) }
+                let found = s
+                    .pods_of(&candidate)
+                    .await
+                    .iter()
+                    .filter(|pod| e2e::scenario::is_ready(pod))
+                    .count();
+                if found >= ready {
+                    Ok(())
+                } else {
+                    Err(format!("{found}"))
+                }
             })
             .await;
             s.kill_operator().await;
             s.bounce_operator().await;
         }
-        s.wait_for("web", "to bake", |found| found.state() == Some(RolloutState::Baking)).await;
+        s.wait_for("web", "to bake", |found| {
+            found.state() == Some(RolloutState::Baking)
+        })
+        .await;
         s.restart_operator().await;
         let after = s.healthy("web").await;
         assert_eq!(after.stable().unwrap(), candidate);
@@ -411,40 +527,61 @@ fn an_operator_killed_in_a_rollout_goes_on_where_it_was() {
         load.stop().assert_spotless();
         // Each pod was made once, and no container of either revision was started twice.
         assert_eq!(ever(&pods, &candidate).len(), 3);
-        assert_eq!(ever(&pods, &stable), old.iter().map(|(uid, _)| uid.clone()).collect());
-        assert!(incarnations(s, &candidate).await.iter().all(|(_, restarts)| *restarts == 0));
+        assert_eq!(
+            ever(&pods, &stable),
+            old.iter().map(|(uid, _)| uid.clone()).collect()
+        );
+        assert!(
+            incarnations(s, &candidate)
+                .await
+                .iter()
+                .all(|(_, restarts)| *restarts == 0)
+        );
     });
 }
 
 #[test]
 fn an_operator_killed_on_the_way_back_goes_on_where_it_was() {
     scenario("killed-back").real_pods().run(async |s| {
-        let good = misbehave("web", "1.0.0").spec(json!({"replicas": 3, "strategy": {"bakeSeconds": 60, "maxCrashes": 0}}));
+        let good = misbehave("web", "1.0.0")
+            .spec(json!({"replicas": 3, "strategy": {"bakeSeconds": 60, "maxCrashes": 0}}));
         let stable = s.deploy(&good).await.stable().unwrap();
         let load = s.load("web").await;
         s.apply(&good.version("2.0.0")).await;
-        let baking =
-            s.wait_for("web", "to bake", |found| found.is_current() && found.state() == Some(RolloutState::Baking)).await;
+        let baking = s
+            .wait_for("web", "to bake", |found| {
+                found.is_current() && found.state() == Some(RolloutState::Baking)
+            })
+            .await;
         let candidate = baking.candidate().unwrap();
         // It crashes while nobody looks: what the pods say is still there when somebody does.
         s.kill_operator().await;
         let victim = s.pods_of(&candidate).await.remove(0);
         s.tell(&victim, "/exit?code=3").await;
         s.until::<Pod>(&victim.name_any(), "to have been restarted", |pod| {
-            let containers = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
+            let containers = pod
+                .status
+                .as_ref()
+                .and_then(|status| status.container_statuses.as_ref());
             containers.is_some_and(|all| all.iter().any(|container| container.restart_count > 0))
         })
         .await;
         s.bounce_operator().await;
         s.wait_for("web", "to return", |found| {
-            matches!(found.state(), Some(RolloutState::Returning | RolloutState::Steady))
+            matches!(
+                found.state(),
+                Some(RolloutState::Returning | RolloutState::Steady)
+            )
         })
         .await;
         s.restart_operator().await;
         let after = s.taken_back("web").await;
         assert_eq!(after.stable().unwrap(), stable);
         let cause = after.said().rollout.unwrap().cause.unwrap();
-        assert_eq!((cause.blame, cause.reason.as_str()), (Blame::Candidate, "TooManyCrashes"));
+        assert_eq!(
+            (cause.blame, cause.reason.as_str()),
+            (Blame::Candidate, "TooManyCrashes")
+        );
         assert_eq!(outcomes(&after), ["RolledBack", "Promoted"]);
         s.ready_pods(&stable, 3).await;
         served_by(s, "1.0.0").await;
@@ -467,7 +604,11 @@ async fn killed_before_each_write(s: &Scenario, ended: impl Fn(&Microservice) ->
             if ended(&s.service("web").await) {
                 return Ok(true);
             }
-            if s.proxy().hurt() > hurt { Ok(false) } else { Err("neither".to_owned()) }
+            if s.proxy().hurt() > hurt {
+                Ok(false)
+            } else {
+                Err("neither".to_owned())
+            }
         })
         .await;
         if over {
@@ -491,8 +632,10 @@ fn a_crash_between_any_two_writes_of_a_rollout_loses_nothing() {
         s.kill_operator().await;
         let generation = s.apply(&good.version("1.1.0")).await.metadata.generation;
         s.bounce_operator().await;
-        let deaths =
-            killed_before_each_write(s, |found| found.metadata.generation == generation && found.is_healthy()).await;
+        let deaths = killed_before_each_write(s, |found| {
+            found.metadata.generation == generation && found.is_healthy()
+        })
+        .await;
         println!("measured: between-writes: killed {deaths} times in one rollout of 2 pods");
         assert!(deaths >= 8, "only {deaths} moments were tried");
         let after = s.healthy("web").await;
@@ -503,7 +646,10 @@ fn a_crash_between_any_two_writes_of_a_rollout_loses_nothing() {
         served_by(s, "1.1.0").await;
         load.stop().assert_spotless();
         s.ready_pods(&candidate, 2).await;
-        assert_eq!((ever(&pods, &stable).len(), ever(&pods, &candidate).len()), (2, 2));
+        assert_eq!(
+            (ever(&pods, &stable).len(), ever(&pods, &candidate).len()),
+            (2, 2)
+        );
     });
 }
 
@@ -516,10 +662,16 @@ fn a_crash_between_any_two_writes_of_a_rollback_loses_nothing() {
         let pods = incarnations(s, &stable).await;
         let load = s.load("web").await;
         s.kill_operator().await;
-        let generation = s.apply(&good.version("2.0.0").env("EXIT_AFTER_SECONDS", "0")).await.metadata.generation;
+        let generation = s
+            .apply(&good.version("2.0.0").env("EXIT_AFTER_SECONDS", "0"))
+            .await
+            .metadata
+            .generation;
         s.bounce_operator().await;
-        let deaths =
-            killed_before_each_write(s, |found| found.metadata.generation == generation && found.is_taken_back()).await;
+        let deaths = killed_before_each_write(s, |found| {
+            found.metadata.generation == generation && found.is_taken_back()
+        })
+        .await;
         println!("measured: between-backs: killed {deaths} times in one rollback");
         assert!(deaths >= 8, "only {deaths} moments were tried");
         let after = s.taken_back("web").await;
@@ -547,7 +699,10 @@ fn a_rollout_survives(name: &'static str, fault: Fault, times: usize, chosen: fn
         s.proxy().fail(fault, times, chosen);
         let began = Instant::now();
         let after = s.deploy(&good.version("1.1.0")).await;
-        println!("measured: {name}: a rollout with {times} faults took {:.1} s", began.elapsed().as_secs_f64());
+        println!(
+            "measured: {name}: a rollout with {times} faults took {:.1} s",
+            began.elapsed().as_secs_f64()
+        );
         assert_eq!(s.proxy().hurt() - healthy, times, "requests that went wrong");
         let candidate = after.stable().unwrap();
         assert_eq!(outcomes(&after), ["Promoted", "Promoted"]);
@@ -555,7 +710,10 @@ fn a_rollout_survives(name: &'static str, fault: Fault, times: usize, chosen: fn
         served_by(s, "1.1.0").await;
         load.stop().assert_spotless();
         s.ready_pods(&candidate, 2).await;
-        assert_eq!((ever(&pods, &stable).len(), ever(&pods, &candidate).len()), (2, 2));
+        assert_eq!(
+            (ever(&pods, &stable).len(), ever(&pods, &candidate).len()),
+            (2, 2)
+        );
     });
 }
 
@@ -591,12 +749,19 @@ fn a_rollout_survives_answers_that_are_lost() {
 
 #[test]
 fn a_rollout_survives_a_slow_api_server() {
-    a_rollout_survives("proxy-slow", Fault::Delay(Duration::from_secs(1)), 6, Seen::writes);
+    a_rollout_survives(
+        "proxy-slow",
+        Fault::Delay(Duration::from_secs(1)),
+        6,
+        Seen::writes,
+    );
 }
 
 #[test]
 fn a_rollout_does_not_wait_for_events_that_nobody_takes() {
-    a_rollout_survives("proxy-events", Fault::Hang, 1, |seen| seen.writes() && seen.uri.contains("/events"));
+    a_rollout_survives("proxy-events", Fault::Hang, 1, |seen| {
+        seen.writes() && seen.uri.contains("/events")
+    });
 }
 
 #[test]
@@ -635,7 +800,11 @@ fn a_kind_that_cannot_be_watched_slows_no_other() {
         s.proxy().fail(Fault::Status(500), usize::MAX, of_ingresses);
         s.proxy().cut_watches();
         eventually("the watch to fail", async || {
-            if s.proxy().hurt() > before { Ok(()) } else { Err("not yet".to_owned()) }
+            if s.proxy().hurt() > before {
+                Ok(())
+            } else {
+                Err("not yet".to_owned())
+            }
         })
         .await;
         let began = Instant::now();
@@ -646,16 +815,25 @@ fn a_kind_that_cannot_be_watched_slows_no_other() {
             usual.as_secs_f64(),
             took.as_secs_f64()
         );
-        assert!(took < usual + Duration::from_secs(4), "{took:?}, usually {usual:?}");
+        assert!(
+            took < usual + Duration::from_secs(4),
+            "{took:?}, usually {usual:?}"
+        );
         // It is tried again, and not in a tight loop.
         let tries = s.proxy().hurt() - before;
         assert!(tries <= 20, "{tries} tries in {took:?}");
         let metrics = s.page("/metrics").await;
-        assert!(metrics.lines().any(|line| line.contains("watch") && line.contains("\"ingresses\"")), "{metrics}");
+        assert!(
+            metrics
+                .lines()
+                .any(|line| line.contains("watch") && line.contains("\"ingresses\"")),
+            "{metrics}"
+        );
         // What happened meanwhile is seen as soon as the watch is back.
         s.delete::<Ingress>("web-public").await;
         s.proxy().heal();
-        s.until::<Ingress>("web-public", "to be made again", |_| true).await;
+        s.until::<Ingress>("web-public", "to be made again", |_| true)
+            .await;
     });
 }
 
@@ -663,7 +841,9 @@ fn a_kind_that_cannot_be_watched_slows_no_other() {
 fn an_operator_starts_although_one_kind_cannot_be_watched() {
     scenario("watch-start").proxied().run(async |s| {
         s.kill_operator().await;
-        s.proxy().fail(Fault::Status(500), usize::MAX, |seen| seen.method == "GET" && seen.uri.contains("/ingresses"));
+        s.proxy().fail(Fault::Status(500), usize::MAX, |seen| {
+            seen.method == "GET" && seen.uri.contains("/ingresses")
+        });
         s.bounce_operator().await;
         s.deploy(&podinfo("web", "1.0.0")).await;
         s.proxy().heal();

@@ -37,8 +37,15 @@ impl Family {
     /// One that the cluster's runner knows. Waits until an earlier test's is gone.
     async fn absent(name: &str) -> Self {
         let text = cluster(&["crds", name]);
-        let names = kubectl(&["apply", "--dry-run=client", "-o", "name", "-f", "-"], Some(&text)).ok();
-        let family = Self { text, names: names.lines().map(str::to_owned).collect() };
+        let names = kubectl(
+            &["apply", "--dry-run=client", "-o", "name", "-f", "-"],
+            Some(&text),
+        )
+        .ok();
+        let family = Self {
+            text,
+            names: names.lines().map(str::to_owned).collect(),
+        };
         family.remove().await;
         family
     }
@@ -53,7 +60,10 @@ impl Family {
 
     /// Begins to remove it.
     fn delete(&self) {
-        let _ = kubectl(&["delete", "--ignore-not-found", "--wait=false", "-f", "-"], Some(&self.text));
+        let _ = kubectl(
+            &["delete", "--ignore-not-found", "--wait=false", "-f", "-"],
+            Some(&self.text),
+        );
     }
 
     /// Removes it, and waits until it is gone.
@@ -62,8 +72,15 @@ impl Family {
         // The API server takes its time over objects that may be left.
         within(Duration::from_secs(240), "the CRDs to be gone", async || {
             let left = kubectl(&["get", "crd", "-o", "name"], None).ok();
-            let left: Vec<&str> = left.lines().filter(|line| self.names.iter().any(|name| name == line)).collect();
-            if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
+            let left: Vec<&str> = left
+                .lines()
+                .filter(|line| self.names.iter().any(|name| name == line))
+                .collect();
+            if left.is_empty() {
+                Ok(())
+            } else {
+                Err(format!("{left:?}"))
+            }
         })
         .await;
     }
@@ -79,7 +96,11 @@ impl Drop for Family {
 async fn object(s: &Scenario, resource: &str, name: &str) -> Value {
     eventually(&format!("{resource} {name}"), async || {
         let said = s.kubectl(&["get", resource, name, "-o", "json"]);
-        if said.succeeded { Ok(serde_json::from_str(&said.out).unwrap()) } else { Err(said.err) }
+        if said.succeeded {
+            Ok(serde_json::from_str(&said.out).unwrap())
+        } else {
+            Err(said.err)
+        }
     })
     .await
 }
@@ -87,7 +108,9 @@ async fn object(s: &Scenario, resource: &str, name: &str) -> Value {
 /// Waits until a condition says that a kind is missing.
 async fn missing(s: &Scenario, condition: &str, message: &str) {
     s.wait_for("web", &format!("to say {message:?}"), |found| {
-        let said = found.condition(condition).filter(|said| said.status == "False" && said.reason == "KindMissing");
+        let said = found
+            .condition(condition)
+            .filter(|said| said.status == "False" && said.reason == "KindMissing");
         // Of several kinds that go one after another each is said.
         found.is_current() && said.is_some_and(|said| said.message == message)
     })
@@ -96,33 +119,57 @@ async fn missing(s: &Scenario, condition: &str, message: &str) {
 
 /// Waits until a condition is gone.
 async fn content(s: &Scenario, condition: &str) {
-    s.wait_for("web", "to be content", |found| found.is_healthy() && found.condition(condition).is_none()).await;
+    s.wait_for("web", "to be content", |found| {
+        found.is_healthy() && found.condition(condition).is_none()
+    })
+    .await;
 }
 
 /// No request speaks of a kind that is gone: not one a second, and not one a minute.
 async fn silence(s: &Scenario, plural: &str) {
-    let asked = || s.audit.requests(OPERATOR).iter().filter(|request| request.resource == plural).count();
+    let asked = || {
+        s.audit
+            .requests(OPERATOR)
+            .iter()
+            .filter(|request| request.resource == plural)
+            .count()
+    };
     // What was on its way when the kind went may still come.
     let line = format!("{plural} to be let go of");
-    s.log_line(&line, |line| line["message"] == "this kind is not served any more").await;
-    let before = asked();
-    throughout(Duration::from_secs(5), "the silence about a kind that is gone", async || {
-        let more = asked() - before;
-        if more <= 1 { Ok(()) } else { Err(format!("{more} requests for {plural}")) }
+    s.log_line(&line, |line| {
+        line["message"] == "this kind is not served any more"
     })
+    .await;
+    let before = asked();
+    throughout(
+        Duration::from_secs(5),
+        "the silence about a kind that is gone",
+        async || {
+            let more = asked() - before;
+            if more <= 1 {
+                Ok(())
+            } else {
+                Err(format!("{more} requests for {plural}"))
+            }
+        },
+    )
     .await;
 }
 
 /// The uids of the pods of a revision.
 async fn uids(s: &Scenario, revision: &str) -> Vec<String> {
-    let mut uids: Vec<String> = s.pods_of(revision).await.iter().filter_map(ResourceExt::uid).collect();
+    let mut uids: Vec<String> = s
+        .pods_of(revision)
+        .await
+        .iter()
+        .filter_map(ResourceExt::uid)
+        .collect();
     uids.sort();
     uids
 }
 
 const NO_HTTP_ROUTE: &str = "this cluster does not serve HTTPRoute: install the Gateway API's CRDs";
-const NO_SERVICE_MONITOR: &str =
-    "this cluster does not serve ServiceMonitor: install the Prometheus operator's CRDs, or set monitoring.kind";
+const NO_SERVICE_MONITOR: &str = "this cluster does not serve ServiceMonitor: install the Prometheus operator's CRDs, or set monitoring.kind";
 
 const HTTP_ROUTES: &str = "httproutes.gateway.networking.k8s.io";
 const GRPC_ROUTES: &str = "grpcroutes.gateway.networking.k8s.io";
@@ -191,7 +238,16 @@ fn judge_route(s: &Scenario, name: &str, status: &str, reason: &str, message: &s
             condition("ResolvedRefs", "True", "ResolvedRefs", ""),
         ],
     }]}});
-    s.kubectl(&["patch", HTTP_ROUTES, name, "--subresource=status", "--type=merge", "-p", &patch.to_string()]).ok();
+    s.kubectl(&[
+        "patch",
+        HTTP_ROUTES,
+        name,
+        "--subresource=status",
+        "--type=merge",
+        "-p",
+        &patch.to_string(),
+    ])
+    .ok();
 }
 
 #[test]
@@ -219,17 +275,31 @@ fn gateway_routes_come_are_refused_and_go() {
         let established = Instant::now();
         let route = object(s, HTTP_ROUTES, "web-public").await;
         let took = established.elapsed();
-        println!("measured: gateway: {:.1} s from the CRD to the HTTPRoute", took.as_secs_f64());
+        println!(
+            "measured: gateway: {:.1} s from the CRD to the HTTPRoute",
+            took.as_secs_f64()
+        );
         assert!(took < SOON, "{took:?}");
         assert_eq!(route["spec"], expected_http_route());
         assert_eq!(route["metadata"]["ownerReferences"][0]["kind"], "Microservice");
-        assert_eq!(object(s, GRPC_ROUTES, "web-rpc").await["spec"], expected_grpc_route());
+        assert_eq!(
+            object(s, GRPC_ROUTES, "web-rpc").await["spec"],
+            expected_grpc_route()
+        );
         content(s, "RoutesReady").await;
 
         // Refused by the gateway: said with its name and its words.
-        judge_route(s, "web-public", "False", "NotAllowedByListeners", "no listener admits web.example");
+        judge_route(
+            s,
+            "web-public",
+            "False",
+            "NotAllowedByListeners",
+            "no listener admits web.example",
+        );
         let refused = s
-            .wait_for("web", "to say who refuses", |found| found.reason("RoutesReady", "False").as_deref() == Some("NotAccepted"))
+            .wait_for("web", "to say who refuses", |found| {
+                found.reason("RoutesReady", "False").as_deref() == Some("NotAccepted")
+            })
             .await;
         assert_eq!(
             refused.condition("RoutesReady").unwrap().message,
@@ -242,7 +312,12 @@ fn gateway_routes_come_are_refused_and_go() {
         let restarted = AuditLog::of_user(&rights.user);
         s.restart_operator().await;
         content(s, "RoutesReady").await;
-        let written: Vec<String> = restarted.requests("").iter().filter(|r| r.writes()).map(|r| r.brief()).collect();
+        let written: Vec<String> = restarted
+            .requests("")
+            .iter()
+            .filter(|r| r.writes())
+            .map(|r| r.brief())
+            .collect();
         assert_eq!(written, [""; 0]);
         assert_eq!(uids(s, &stable).await, pods);
 
@@ -259,16 +334,33 @@ fn gateway_routes_come_are_refused_and_go() {
         gateway.remove().await;
         let watches = || {
             let all = audit.requests("");
-            all.iter().filter(|request| request.verb == "watch" && request.resource == "httproutes").count()
+            all.iter()
+                .filter(|request| request.verb == "watch" && request.resource == "httproutes")
+                .count()
         };
         let before = watches();
         gateway.install();
-        assert_eq!(object(s, HTTP_ROUTES, "web-public").await["spec"], expected_http_route());
+        assert_eq!(
+            object(s, HTTP_ROUTES, "web-public").await["spec"],
+            expected_http_route()
+        );
         content(s, "RoutesReady").await;
-        eventually("its watch", async || if watches() > before { Ok(()) } else { Err("none".to_owned()) }).await;
+        eventually("its watch", async || {
+            if watches() > before {
+                Ok(())
+            } else {
+                Err("none".to_owned())
+            }
+        })
+        .await;
         assert_eq!(watches() - before, 1, "watches of HTTPRoutes");
 
-        let refused: Vec<String> = audit.requests("").iter().filter(|r| r.code == 403).map(|r| r.brief()).collect();
+        let refused: Vec<String> = audit
+            .requests("")
+            .iter()
+            .filter(|r| r.code == 403)
+            .map(|r| r.brief())
+            .collect();
         assert_eq!(refused, [""; 0]);
     });
 }

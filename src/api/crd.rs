@@ -16,12 +16,23 @@ const CORE_DESCRIPTION: usize = 160;
 pub fn crd() -> CustomResourceDefinition {
     let mut crd = Microservice::crd();
     for version in &mut crd.spec.versions {
-        let Some(root) = version.schema.as_mut().and_then(|s| s.open_api_v3_schema.as_mut()) else { continue };
+        let Some(root) = version
+            .schema
+            .as_mut()
+            .and_then(|s| s.open_api_v3_schema.as_mut())
+        else {
+            continue;
+        };
         shorten(root, 0);
-        let Some(status) = root.properties.as_mut().and_then(|p| p.get_mut("status")) else { continue };
+        let Some(status) = root.properties.as_mut().and_then(|p| p.get_mut("status")) else {
+            continue;
+        };
         // So that nobody takes an object that no operator has seen for a finished one.
-        status.default =
-            Some(k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSON(json!({"observedGeneration": -1})));
+        status.default = Some(
+            k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSON(
+                json!({"observedGeneration": -1}),
+            ),
+        );
         status.nullable = None;
     }
     crd
@@ -33,18 +44,27 @@ const OWN_LEVELS: usize = 4;
 fn shorten(schema: &mut JSONSchemaProps, level: usize) {
     if let Some(text) = schema.description.take() {
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        schema.description = Some(if level <= OWN_LEVELS { text } else { first_sentence(&text) });
+        schema.description = Some(if level <= OWN_LEVELS {
+            text
+        } else {
+            first_sentence(&text)
+        });
     }
     for child in schema.properties.iter_mut().flat_map(|p| p.values_mut()) {
         shorten(child, level + 1);
     }
     match schema.items.as_mut() {
         Some(JSONSchemaPropsOrArray::Schema(item)) => shorten(item, level),
-        Some(JSONSchemaPropsOrArray::Schemas(items)) => items.iter_mut().for_each(|item| shorten(item, level)),
+        Some(JSONSchemaPropsOrArray::Schemas(items)) => {
+            items.iter_mut().for_each(|item| shorten(item, level))
+        }
         None => {}
     }
-    if let Some(k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaPropsOrBool::Schema(value)) =
-        schema.additional_properties.as_mut()
+    if let Some(
+        k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaPropsOrBool::Schema(
+            value,
+        ),
+    ) = schema.additional_properties.as_mut()
     {
         shorten(value, level);
     }

@@ -34,7 +34,10 @@ pub struct ExposureSpec {
 #[serde(rename_all = "camelCase")]
 pub struct Port {
     /// Its name in the pods and the Service.
-    #[schemars(length(min = 1, max = 15), regex(pattern = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 15),
+        regex(pattern = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")
+    )]
     pub name: String,
     /// The number that the container listens on.
     #[schemars(range(min = 1, max = 65535))]
@@ -177,7 +180,10 @@ pub enum SessionAffinity {
 #[x_kube(validation = Rule::new("!has(self.gateway) || !has(self.rules) || self.rules.all(r, !has(r.pathType) || r.pathType != 'ImplementationSpecific')").message("pathType ImplementationSpecific is for an ingress only: use Prefix or Exact"))]
 pub struct Route {
     /// Its name; the object is called <service>-<name>.
-    #[schemars(length(min = 1, max = 17), regex(pattern = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 17),
+        regex(pattern = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")
+    )]
     pub name: String,
     /// The name of the port that it leads to. Default: the port named http, else the first one of the Service.
     #[serde(default, skip_serializing_if = "Option::is_none")]

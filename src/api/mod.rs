@@ -21,8 +21,9 @@ mod strategy;
 
 pub use crd::{crd, crd_yaml};
 pub use exposure::{
-    ExposureSpec, Gateway, GatewayKind, Headless, Ingress, IngressTls, NetworkPolicy, NetworkPolicyMode, ParentRef, PathType,
-    Port, PortProtocol, PortService, Route, RouteHeader, RouteRule, Service, ServiceType, SessionAffinity,
+    ExposureSpec, Gateway, GatewayKind, Headless, Ingress, IngressTls, NetworkPolicy, NetworkPolicyMode,
+    ParentRef, PathType, Port, PortProtocol, PortService, Route, RouteHeader, RouteRule, Service,
+    ServiceType, SessionAffinity,
 };
 pub use monitoring::{Monitoring, MonitoringKind};
 pub use operation::{DeletionPolicy, OperationSpec};
@@ -34,7 +35,7 @@ pub use raw::RawObject;
 pub use scaling::{Autoscaling, DisruptionBudget, DisruptionBudgetMode};
 pub use spec::{Microservice, MicroserviceSpec};
 pub use status::{
-    Blame, CommandStatus, HistoryEntry, InventoryEntry, MicroserviceStatus, Phase, ReturnCause, RevisionStatus, Role,
-    RolloutState, RolloutStatus, StableHealth, Verdict,
+    Blame, CommandStatus, HistoryEntry, InventoryEntry, MicroserviceStatus, Phase, ReturnCause,
+    RevisionStatus, Role, RolloutState, RolloutStatus, StableHealth, Verdict,
 };
 pub use strategy::{RollingUpdate, Strategy, StrategyType};

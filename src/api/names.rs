@@ -16,11 +16,15 @@ pub fn snapshot(revision: &str, digest: &str) -> String {
 /// Whether `name` can be a Microservice's: a DNS-1035 label of at most 45 characters.
 pub fn is_service_name(name: &str) -> bool {
     let bytes = name.as_bytes();
-    let Some((first, last)) = bytes.first().zip(bytes.last()) else { return false };
+    let Some((first, last)) = bytes.first().zip(bytes.last()) else {
+        return false;
+    };
     bytes.len() <= MAX_SERVICE_NAME
         && first.is_ascii_lowercase()
         && (last.is_ascii_lowercase() || last.is_ascii_digit())
-        && bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-')
+        && bytes
+            .iter()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-')
 }
 
 #[cfg(test)]

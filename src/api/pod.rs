@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Affinity, ConfigMapVolumeSource, EmptyDirVolumeSource, EnvFromSource, EnvVar, Lifecycle, LocalObjectReference,
-    PersistentVolumeClaimVolumeSource, Probe, ProjectedVolumeSource, ResourceRequirements, SecretVolumeSource,
-    Toleration,
+    Affinity, ConfigMapVolumeSource, EmptyDirVolumeSource, EnvFromSource, EnvVar, Lifecycle,
+    LocalObjectReference, PersistentVolumeClaimVolumeSource, Probe, ProjectedVolumeSource,
+    ResourceRequirements, SecretVolumeSource, Toleration,
 };
 use kube::KubeSchema;
 use schemars::JsonSchema;

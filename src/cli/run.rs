@@ -74,13 +74,24 @@ async fn operate(arguments: RunArguments) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("--metrics-address {address} cannot be listened on"))?;
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "starting");
-    let endpoints = Endpoints { metrics: Arc::clone(&metrics), readiness: readiness.clone() };
+    let endpoints = Endpoints {
+        metrics: Arc::clone(&metrics),
+        readiness: readiness.clone(),
+    };
     let pages = tokio::spawn(serve(listener, endpoints, shutdown.clone().cancelled_owned()));
     tokio::spawn(stop_on_signal(shutdown.clone()));
     let options = controller::Options {
         client,
-        scope: if arguments.namespaces.is_empty() { Scope::Cluster } else { Scope::Namespaces(arguments.namespaces) },
-        secrets: if arguments.track_secrets { SecretTracking::Enabled } else { SecretTracking::Disabled },
+        scope: if arguments.namespaces.is_empty() {
+            Scope::Cluster
+        } else {
+            Scope::Namespaces(arguments.namespaces)
+        },
+        secrets: if arguments.track_secrets {
+            SecretTracking::Enabled
+        } else {
+            SecretTracking::Disabled
+        },
         concurrency: arguments.concurrency.max(1),
         instance: arguments.instance,
         metrics,
@@ -94,7 +105,10 @@ async fn operate(arguments: RunArguments) -> anyhow::Result<()> {
 }
 
 async fn config(arguments: &RunArguments) -> anyhow::Result<Config> {
-    let options = KubeConfigOptions { context: arguments.context.clone(), ..KubeConfigOptions::default() };
+    let options = KubeConfigOptions {
+        context: arguments.context.clone(),
+        ..KubeConfigOptions::default()
+    };
     let mut config = match &arguments.kubeconfig {
         Some(path) => Config::from_custom_kubeconfig(Kubeconfig::read_from(path)?, &options).await?,
         None if arguments.context.is_some() => Config::from_kubeconfig(&options).await?,
@@ -103,13 +117,16 @@ async fn config(arguments: &RunArguments) -> anyhow::Result<Config> {
     // Each write has a time limit and its own way back; the client's retries would go on for minutes behind them.
     config.default_retry = false;
     let agent = concat!("microservice-operator/", env!("CARGO_PKG_VERSION"));
-    config.headers.push((http::header::USER_AGENT, http::HeaderValue::from_static(agent)));
+    config
+        .headers
+        .push((http::header::USER_AGENT, http::HeaderValue::from_static(agent)));
     Ok(config)
 }
 
 /// The first signal ends in order, the second at once.
 async fn stop_on_signal(shutdown: CancellationToken) {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
         return;
     };

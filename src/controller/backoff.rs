@@ -44,9 +44,14 @@ mod tests {
 
     #[test]
     fn doubles_to_five_minutes_and_starts_anew() {
-        let service = ServiceKey { namespace: "a".into(), name: "b".into() };
+        let service = ServiceKey {
+            namespace: "a".into(),
+            name: "b".into(),
+        };
         let mut backoff = Backoff::default();
-        let pauses: Vec<u64> = (0..11).map(|_| backoff.failed(&service, 1, 1.0).as_secs()).collect();
+        let pauses: Vec<u64> = (0..11)
+            .map(|_| backoff.failed(&service, 1, 1.0).as_secs())
+            .collect();
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
         assert_eq!(backoff.failed(&service, 2, 1.0), Duration::from_secs(1));
         backoff.succeeded(&service);

@@ -50,8 +50,14 @@ struct Inner<T> {
 
 impl<T> Default for Cache<T> {
     fn default() -> Self {
-        let inner = Inner { objects: HashMap::new(), by_service: HashMap::new(), deleted: HashSet::new() };
-        Self { inner: RwLock::new(inner) }
+        let inner = Inner {
+            objects: HashMap::new(),
+            by_service: HashMap::new(),
+            deleted: HashSet::new(),
+        };
+        Self {
+            inner: RwLock::new(inner),
+        }
     }
 }
 
@@ -76,7 +82,10 @@ impl<T: Cached> Cache<T> {
     /// Notes that we deleted an object: what the watch still says about it is old.
     pub fn deleted(&self, namespace: &str, name: &str, uid: &str) {
         let mut inner = self.write();
-        if inner.remove_if(namespace, name, |known| known.object_uid() == uid).is_some() {
+        if inner
+            .remove_if(namespace, name, |known| known.object_uid() == uid)
+            .is_some()
+        {
             inner.deleted.insert(uid.to_owned());
         }
     }
@@ -85,8 +94,10 @@ impl<T: Cached> Cache<T> {
     /// lost something.
     pub fn replace(&self, namespace: Option<&str>, list: Vec<T>) -> Vec<ServiceKey> {
         let mut inner = self.write();
-        let listed: HashSet<(String, String)> =
-            list.iter().map(|o| (o.object_namespace().to_owned(), o.object_name().to_owned())).collect();
+        let listed: HashSet<(String, String)> = list
+            .iter()
+            .map(|o| (o.object_namespace().to_owned(), o.object_name().to_owned()))
+            .collect();
         // What was written after the list was made is not in it and must not be lost.
         let newest = list.iter().map(Cached::version).max().unwrap_or(0);
         let gone: Vec<Arc<T>> = inner
@@ -109,12 +120,19 @@ impl<T: Cached> Cache<T> {
 
     /// The objects of one service, by name.
     pub fn of(&self, service: &ServiceKey) -> Vec<Arc<T>> {
-        self.read().by_service.get(service).map(|objects| objects.values().cloned().collect()).unwrap_or_default()
+        self.read()
+            .by_service
+            .get(service)
+            .map(|objects| objects.values().cloned().collect())
+            .unwrap_or_default()
     }
 
     /// One object.
     pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<T>> {
-        self.read().objects.get(&(namespace.to_owned(), name.to_owned())).cloned()
+        self.read()
+            .objects
+            .get(&(namespace.to_owned(), name.to_owned()))
+            .cloned()
     }
 
     /// All objects.
@@ -124,15 +142,22 @@ impl<T: Cached> Cache<T> {
 
     /// Forgets everything, as when a kind is served no more.
     pub fn clear(&self) {
-        *self.write() = Self::default().inner.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        *self.write() = Self::default()
+            .inner
+            .into_inner()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
     }
 
     // A panic while the lock is held leaves whole objects: every change above is one insert or remove.
     fn read(&self) -> std::sync::RwLockReadGuard<'_, Inner<T>> {
-        self.inner.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.inner
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, Inner<T>> {
-        self.inner.write().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.inner
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -147,8 +172,15 @@ pub enum Put<T> {
 
 impl<T: Cached> Inner<T> {
     fn put(&mut self, object: Arc<T>) -> Put<T> {
-        let key = (object.object_namespace().to_owned(), object.object_name().to_owned());
-        if self.objects.get(&key).is_some_and(|known| known.version() >= object.version()) {
+        let key = (
+            object.object_namespace().to_owned(),
+            object.object_name().to_owned(),
+        );
+        if self
+            .objects
+            .get(&key)
+            .is_some_and(|known| known.version() >= object.version())
+        {
             return Put::Stale;
         }
         let before = self.objects.insert(key, Arc::clone(&object));
@@ -156,7 +188,10 @@ impl<T: Cached> Inner<T> {
             self.unindex(&service, object.object_name());
         }
         if let Some(service) = object.service() {
-            self.by_service.entry(service).or_default().insert(object.object_name().to_owned(), object);
+            self.by_service
+                .entry(service)
+                .or_default()
+                .insert(object.object_name().to_owned(), object);
         }
         Put::Taken(before)
     }
@@ -209,7 +244,10 @@ mod tests {
     }
 
     fn service() -> ServiceKey {
-        ServiceKey { namespace: "ns".into(), name: "svc".into() }
+        ServiceKey {
+            namespace: "ns".into(),
+            name: "svc".into(),
+        }
     }
 
     fn versions(cache: &Cache<Object>) -> Vec<u64> {
@@ -241,7 +279,11 @@ mod tests {
     #[test]
     fn a_relist_drops_what_is_gone_and_keeps_what_was_written_since() {
         let cache = Cache::default();
-        for object in [Object("old", "1", 1), Object("kept", "2", 2), Object("new", "3", 9)] {
+        for object in [
+            Object("old", "1", 1),
+            Object("kept", "2", 2),
+            Object("new", "3", 9),
+        ] {
             cache.put(object);
         }
         let lost = cache.replace(None, vec![Object("kept", "2", 4)]);

@@ -43,19 +43,24 @@ impl ChildEntry {
     /// Reads an object as it came from the API server.
     pub fn new(kind: ChildKind, mut object: DynamicObject) -> Self {
         // The items of a list do not say what they are.
-        object.types = Some(TypeMeta { api_version: kind.api_version(), kind: kind.kind().to_owned() });
+        object.types = Some(TypeMeta {
+            api_version: kind.api_version(),
+            kind: kind.kind().to_owned(),
+        });
         let managers = object.metadata.managed_fields.take().unwrap_or_default();
         let last_foreign_manager = last_foreign_manager(&managers);
         let metadata = object.metadata.clone();
         let value = serde_json::to_value(&object).unwrap_or_default();
         let parsed = match kind {
-            ChildKind::ControllerRevision => match serde_json::from_value::<ControllerRevision>(value.clone()) {
-                Ok(record) => Parsed::Record(Box::new(Record::read(&record))),
-                Err(_) => {
-                    let name = metadata.name.clone().unwrap_or_default();
-                    Parsed::Record(Box::new(Err(RecordError::Empty(name))))
+            ChildKind::ControllerRevision => {
+                match serde_json::from_value::<ControllerRevision>(value.clone()) {
+                    Ok(record) => Parsed::Record(Box::new(Record::read(&record))),
+                    Err(_) => {
+                        let name = metadata.name.clone().unwrap_or_default();
+                        Parsed::Record(Box::new(Err(RecordError::Empty(name))))
+                    }
                 }
-            },
+            }
             ChildKind::Deployment => Parsed::Deployment(Box::new(deployment_view(&metadata, &value))),
             ChildKind::ConfigMap
             | ChildKind::Secret
@@ -70,7 +75,12 @@ impl ChildEntry {
             | ChildKind::ServiceMonitor
             | ChildKind::PodMonitor => Parsed::Plain,
         };
-        Self { metadata, object: Arc::new(value), last_foreign_manager, parsed }
+        Self {
+            metadata,
+            object: Arc::new(value),
+            last_foreign_manager,
+            parsed,
+        }
     }
 
     /// The child as the engine sees it, for the Microservice with this uid.
@@ -109,13 +119,19 @@ fn label<'a>(metadata: &'a ObjectMeta, key: &str) -> Option<&'a str> {
 
 fn last_foreign_manager(managers: &[ManagedFieldsEntry]) -> Option<String> {
     let foreign = managers.iter().filter(|m| {
-        m.manager.as_deref() != Some(labels::MANAGER) && m.subresource.as_deref().unwrap_or_default().is_empty()
+        m.manager.as_deref() != Some(labels::MANAGER)
+            && m.subresource.as_deref().unwrap_or_default().is_empty()
     });
-    foreign.max_by_key(|m| m.time.as_ref().map(|t| t.0)).and_then(|m| m.manager.clone())
+    foreign
+        .max_by_key(|m| m.time.as_ref().map(|t| t.0))
+        .and_then(|m| m.manager.clone())
 }
 
 fn deployment_view(metadata: &ObjectMeta, object: &Value) -> DeploymentView {
-    let selector = object.pointer("/spec/selector/matchLabels").cloned().unwrap_or_default();
+    let selector = object
+        .pointer("/spec/selector/matchLabels")
+        .cloned()
+        .unwrap_or_default();
     let conditions = object.pointer("/status/conditions").cloned().unwrap_or_default();
     let conditions: Vec<DeploymentCondition> = serde_json::from_value(conditions).unwrap_or_default();
     DeploymentView {
@@ -132,12 +148,19 @@ fn deployment_view(metadata: &ObjectMeta, object: &Value) -> DeploymentView {
 }
 
 fn version(metadata: &ObjectMeta) -> u64 {
-    metadata.resource_version.as_deref().and_then(|v| v.parse().ok()).unwrap_or(0)
+    metadata
+        .resource_version
+        .as_deref()
+        .and_then(|v| v.parse().ok())
+        .unwrap_or(0)
 }
 
 fn instance(metadata: &ObjectMeta) -> Option<ServiceKey> {
     let namespace = metadata.namespace.clone()?;
-    Some(ServiceKey { namespace, name: label(metadata, labels::INSTANCE)?.to_owned() })
+    Some(ServiceKey {
+        namespace,
+        name: label(metadata, labels::INSTANCE)?.to_owned(),
+    })
 }
 
 /// Implements [`Cached`] for a type with metadata; the expression says which service an object belongs to.
@@ -166,10 +189,16 @@ macro_rules! cached {
 
 cached!(ChildEntry, instance);
 cached!(Pod, instance);
-cached!(Microservice, |m| Some(ServiceKey { namespace: m.namespace.clone()?, name: m.name.clone()? }));
+cached!(Microservice, |m| Some(ServiceKey {
+    namespace: m.namespace.clone()?,
+    name: m.name.clone()?
+}));
 cached!(EndpointSlice, |m| {
     let name = label(m, "kubernetes.io/service-name")?.to_owned();
-    Some(ServiceKey { namespace: m.namespace.clone()?, name })
+    Some(ServiceKey {
+        namespace: m.namespace.clone()?,
+        name,
+    })
 });
 cached!(Node, |_| None);
 cached!(PodDisruptionBudget, |_| None);
@@ -194,7 +223,10 @@ impl<K> From<PartialObjectMeta<K>> for SourceEntry {
 impl SourceEntry {
     /// Tells two contents of a source apart.
     pub fn stamp(&self) -> (String, u64) {
-        (self.metadata.uid.clone().unwrap_or_default(), version(&self.metadata))
+        (
+            self.metadata.uid.clone().unwrap_or_default(),
+            version(&self.metadata),
+        )
     }
 }
 
@@ -209,7 +241,11 @@ pub fn pruned_pod(mut pod: Pod) -> Pod {
         spec.affinity = None;
         spec.tolerations = None;
         spec.topology_spread_constraints = None;
-        for container in spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten()) {
+        for container in spec
+            .containers
+            .iter_mut()
+            .chain(spec.init_containers.iter_mut().flatten())
+        {
             container.env = None;
             container.env_from = None;
             container.volume_mounts = None;
@@ -231,7 +267,10 @@ pub fn pruned_node(mut node: Node) -> Node {
     node.spec = None;
     if let Some(status) = &mut node.status {
         let conditions = status.conditions.take();
-        *status = k8s_openapi::api::core::v1::NodeStatus { conditions, ..Default::default() };
+        *status = k8s_openapi::api::core::v1::NodeStatus {
+            conditions,
+            ..Default::default()
+        };
     }
     node
 }

@@ -55,14 +55,25 @@ mod tests {
     use super::*;
 
     fn api(code: u16) -> Error {
-        Error::Api(Box::new(Status { code, message: "words".into(), ..Status::default() }))
+        Error::Api(Box::new(Status {
+            code,
+            message: "words".into(),
+            ..Status::default()
+        }))
     }
 
     #[test]
     fn a_typo_in_an_apply_is_the_objects_fault_and_an_answer_is_quoted_without_its_shell() {
         let message = "failed to create typed patch object (a/b; apps/v1, Kind=Deployment): .spec.x: field not declared in schema";
-        let typo = Error::Api(Box::new(Status { code: 500, message: message.into(), ..Status::default() }));
-        assert_eq!(classify(&typo), WriteError::Refused(FailureClass::Invalid, message.to_owned()));
+        let typo = Error::Api(Box::new(Status {
+            code: 500,
+            message: message.into(),
+            ..Status::default()
+        }));
+        assert_eq!(
+            classify(&typo),
+            WriteError::Refused(FailureClass::Invalid, message.to_owned())
+        );
         assert_eq!(words(&api(503)), "words (503)");
     }
 
@@ -77,7 +88,10 @@ mod tests {
             (500, FailureClass::Transient),
             (504, FailureClass::Transient),
         ] {
-            assert!(matches!(classify(&api(code)), WriteError::Refused(found, _) if found == class), "{code}");
+            assert!(
+                matches!(classify(&api(code)), WriteError::Refused(found, _) if found == class),
+                "{code}"
+            );
         }
     }
 }

@@ -63,7 +63,14 @@ fn remember(context: &Context, key: &ServiceKey, step: &Step, class: FailureClas
         "the API server refused a write; the others go on"
     );
     context.memory.change(key, |memory| {
-        memory.failures.insert(child, Failure { digest, class, message });
+        memory.failures.insert(
+            child,
+            Failure {
+                digest,
+                class,
+                message,
+            },
+        );
     });
 }
 
@@ -87,12 +94,16 @@ pub async fn write_status(
     });
     let params = PatchParams::apply(labels::MANAGER).force();
     let result = bounded(api.patch_status(&key.name, &params, &Patch::Apply(&object))).await;
-    context.metrics.wrote("Microservice", WriteVerb::Apply, outcome_of(&result));
+    context
+        .metrics
+        .wrote("Microservice", WriteVerb::Apply, outcome_of(&result));
     match result {
         Ok(mut service) => {
             service.metadata.managed_fields = None;
             context.caches.services.put(service);
-            context.memory.change(key, |memory| memory.last_status_write = Some(now()));
+            context
+                .memory
+                .change(key, |memory| memory.last_status_write = Some(now()));
             Ok(())
         }
         Err(error) => {
@@ -114,7 +125,10 @@ async fn refresh_service(context: &Context, key: &ServiceKey, api: &Api<Microser
         }
         Ok(None) => {
             if let Some(known) = context.caches.services.get(&key.namespace, &key.name) {
-                context.caches.services.deleted(&key.namespace, &key.name, known.object_uid());
+                context
+                    .caches
+                    .services
+                    .deleted(&key.namespace, &key.name, known.object_uid());
             }
         }
         Err(error) => tracing::warn!(service = %key, %error, "the Microservice cannot be read"),
@@ -125,7 +139,12 @@ fn api(context: &Context, kind: ChildKind, namespace: &str) -> Api<DynamicObject
     Api::namespaced_with(context.client.clone(), namespace, &api_resource(kind))
 }
 
-async fn apply_child(context: &Context, key: &ServiceKey, observed: &Observed, apply: &Apply) -> Result<(), WriteError> {
+async fn apply_child(
+    context: &Context,
+    key: &ServiceKey,
+    observed: &Observed,
+    apply: &Apply,
+) -> Result<(), WriteError> {
     let kind = apply.child.kind;
     let mut object = apply.child.object.clone();
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
@@ -145,7 +164,9 @@ async fn apply_child(context: &Context, key: &ServiceKey, observed: &Observed, a
     let api = api(context, kind, &key.namespace);
     let _permit = context.writes.acquire().await;
     let result = bounded(api.patch(&apply.child.name, &params, &Patch::Apply(&object))).await;
-    context.metrics.wrote(kind.kind(), WriteVerb::Apply, outcome_of(&result));
+    context
+        .metrics
+        .wrote(kind.kind(), WriteVerb::Apply, outcome_of(&result));
     match result {
         Ok(stored) => {
             note_applied(context, key, observed, apply);
@@ -165,12 +186,17 @@ fn note_applied(context: &Context, key: &ServiceKey, observed: &Observed, apply:
     let child = (apply.child.kind, apply.child.name.clone());
     tracing::debug!(service = %key, kind = child.0.kind(), child = %child.1, reason = ?apply.reason, "applied");
     if let ApplyReason::Drifted(path) = &apply.reason {
-        let manager = observed.children.get(&child).and_then(|live| live.last_foreign_manager.clone());
+        let manager = observed
+            .children
+            .get(&child)
+            .and_then(|live| live.last_foreign_manager.clone());
         tracing::info!(
             service = %key, kind = child.0.kind(), child = %child.1, field = %path, manager = manager.as_deref(),
             "a field of ours was changed by somebody else and put back"
         );
-        context.memory.change(key, |memory| memory.repaired(child, manager, now()));
+        context
+            .memory
+            .change(key, |memory| memory.repaired(child, manager, now()));
     }
 }
 
@@ -186,7 +212,10 @@ async fn look(
     let cache = context.caches.children.get(&kind);
     match bounded(api.get_opt(&apply.child.name)).await {
         Ok(Some(found)) => {
-            let owner = found.owner_references().iter().find(|o| o.controller == Some(true));
+            let owner = found
+                .owner_references()
+                .iter()
+                .find(|o| o.controller == Some(true));
             let owner = owner.map(|o| format!("{} {}", o.kind, o.name));
             let entry = ChildEntry::new(kind, found);
             let live = entry.live(observed.uid(), &key.name);
@@ -209,7 +238,10 @@ async fn look(
             }
             Err(WriteError::Conflict)
         }
-        Err(error) => Err(WriteError::Refused(FailureClass::Transient, super::error::words(&error))),
+        Err(error) => Err(WriteError::Refused(
+            FailureClass::Transient,
+            super::error::words(&error),
+        )),
     }
 }
 
@@ -217,9 +249,14 @@ async fn look(
 async fn label_pod(context: &Context, key: &ServiceKey, label: &LabelPod) -> Result<(), WriteError> {
     let api: Api<Pod> = Api::namespaced(context.client.clone(), &key.namespace);
     let patch = json!({"metadata": {"uid": label.uid, "labels": {labels::ROLE: label.role.as_str()}}});
-    let params = PatchParams { field_manager: Some(labels::MANAGER.to_owned()), ..PatchParams::default() };
+    let params = PatchParams {
+        field_manager: Some(labels::MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
     let result = bounded(api.patch(&label.pod, &params, &Patch::Merge(&patch))).await;
-    context.metrics.wrote("Pod", WriteVerb::Patch, outcome_of(&result));
+    context
+        .metrics
+        .wrote("Pod", WriteVerb::Patch, outcome_of(&result));
     match result {
         Ok(pod) => {
             context.caches.pods.put(pruned_pod(pod));
@@ -227,7 +264,10 @@ async fn label_pod(context: &Context, key: &ServiceKey, label: &LabelPod) -> Res
         }
         // It is gone or another one by now: there is nobody to tell.
         Err(Error::Api(status)) if status.code == 404 || status.code == 409 => {
-            context.caches.pods.deleted(&key.namespace, &label.pod, &label.uid);
+            context
+                .caches
+                .pods
+                .deleted(&key.namespace, &label.pod, &label.uid);
             Ok(())
         }
         Err(error) => Err(classify(&error)),
@@ -235,12 +275,16 @@ async fn label_pod(context: &Context, key: &ServiceKey, label: &LabelPod) -> Res
 }
 
 async fn delete_child(context: &Context, key: &ServiceKey, delete: &Delete) -> Result<(), WriteError> {
-    let params = DeleteParams::background()
-        .preconditions(Preconditions { uid: Some(delete.uid.clone()), resource_version: None });
+    let params = DeleteParams::background().preconditions(Preconditions {
+        uid: Some(delete.uid.clone()),
+        resource_version: None,
+    });
     let api = api(context, delete.kind, &key.namespace);
     let _permit = context.writes.acquire().await;
     let result = bounded(api.delete(&delete.name, &params)).await;
-    context.metrics.wrote(delete.kind.kind(), WriteVerb::Delete, outcome_of(&result));
+    context
+        .metrics
+        .wrote(delete.kind.kind(), WriteVerb::Delete, outcome_of(&result));
     let gone = match result {
         Ok(_) => true,
         Err(Error::Api(status)) if status.code == 404 || status.code == 409 => true,

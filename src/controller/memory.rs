@@ -50,7 +50,9 @@ impl Memory {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ServiceKey, ServiceMemory>> {
-        self.services.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.services
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -59,7 +61,10 @@ impl ServiceMemory {
     pub fn repaired(&mut self, child: ChildKey, manager: Option<String>, now: Timestamp) {
         let repairs = self.repairs.entry(child).or_default();
         repairs.push_back((now, manager.unwrap_or_else(|| "somebody".to_owned())));
-        while repairs.front().is_some_and(|(at, _)| now.duration_since(*at) > CONTEST_WINDOW) {
+        while repairs
+            .front()
+            .is_some_and(|(at, _)| now.duration_since(*at) > CONTEST_WINDOW)
+        {
             repairs.pop_front();
         }
     }
@@ -67,14 +72,21 @@ impl ServiceMemory {
     /// The children that somebody else keeps changing.
     pub fn contested(&self, now: Timestamp) -> Vec<Contest> {
         let recent = |repairs: &VecDeque<(Timestamp, String)>| {
-            repairs.iter().filter(|(at, _)| now.duration_since(*at) <= CONTEST_WINDOW).count()
+            repairs
+                .iter()
+                .filter(|(at, _)| now.duration_since(*at) <= CONTEST_WINDOW)
+                .count()
         };
         self.repairs
             .iter()
             .map(|(child, repairs)| (child, recent(repairs), repairs.back()))
             .filter(|(_, times, _)| *times > CONTEST_TIMES)
             .filter_map(|(child, times, last)| {
-                Some(Contest { child: child.clone(), manager: last?.1.clone(), times })
+                Some(Contest {
+                    child: child.clone(),
+                    manager: last?.1.clone(),
+                    times,
+                })
             })
             .collect()
     }
@@ -91,12 +103,27 @@ mod tests {
         let child = (ChildKind::Deployment, "d".to_owned());
         let mut memory = ServiceMemory::default();
         for minute in 0..3 {
-            memory.repaired(child.clone(), Some("kubectl".into()), start + SignedDuration::from_mins(minute));
+            memory.repaired(
+                child.clone(),
+                Some("kubectl".into()),
+                start + SignedDuration::from_mins(minute),
+            );
         }
         assert!(memory.contested(start + SignedDuration::from_mins(3)).is_empty());
-        memory.repaired(child.clone(), Some("kubectl-edit".into()), start + SignedDuration::from_mins(4));
+        memory.repaired(
+            child.clone(),
+            Some("kubectl-edit".into()),
+            start + SignedDuration::from_mins(4),
+        );
         let contested = memory.contested(start + SignedDuration::from_mins(4));
-        assert_eq!(contested, [Contest { child, manager: "kubectl-edit".into(), times: 4 }]);
+        assert_eq!(
+            contested,
+            [Contest {
+                child,
+                manager: "kubectl-edit".into(),
+                times: 4
+            }]
+        );
         assert!(memory.contested(start + SignedDuration::from_mins(20)).is_empty());
     }
 }

@@ -23,13 +23,23 @@ use crate::rollout::{ChildKey, DeploymentView, Endpoints, Observed, Resolution, 
 ///
 /// # Errors
 /// When a tracked source exists and cannot be read.
-pub async fn observe(context: &Context, key: &ServiceKey, now: Timestamp) -> Result<Option<Observed>, kube::Error> {
+pub async fn observe(
+    context: &Context,
+    key: &ServiceKey,
+    now: Timestamp,
+) -> Result<Option<Observed>, kube::Error> {
     let caches = &context.caches;
-    let Some(service) = caches.services.get(&key.namespace, &key.name) else { return Ok(None) };
+    let Some(service) = caches.services.get(&key.namespace, &key.name) else {
+        return Ok(None);
+    };
     let memory = context.memory.of(key);
     let mut observed = Observed {
         service: Microservice::clone(&service),
-        served_kinds: caches.served.read().unwrap_or_else(PoisonError::into_inner).clone(),
+        served_kinds: caches
+            .served
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone(),
         failures: memory.failures.clone(),
         contested: memory.contested(now),
         last_status_write: memory.last_status_write,
@@ -40,7 +50,10 @@ pub async fn observe(context: &Context, key: &ServiceKey, now: Timestamp) -> Res
     observed.endpoints = endpoints(caches, key);
     observed.foreign_budgets = foreign_budgets(caches, key);
     for source in sources(&service.spec.revision).into_keys() {
-        let found = context.contents.of(&context.client, caches, context.secrets, key, &source).await?;
+        let found = context
+            .contents
+            .of(&context.client, caches, context.secrets, key, &source)
+            .await?;
         observed.sources.insert(source, found);
     }
     observed.secret_copies = secret_copies(context, key, &observed).await?;
@@ -65,7 +78,9 @@ fn add_children(caches: &Caches, key: &ServiceKey, observed: &mut Observed) {
                     Err(error) => observed.unreadable.push(error.to_string()),
                 },
                 Parsed::Deployment(view) => {
-                    observed.deployments.insert(name.clone(), DeploymentView::clone(view));
+                    observed
+                        .deployments
+                        .insert(name.clone(), DeploymentView::clone(view));
                 }
                 Parsed::Plain => {}
             }
@@ -77,19 +92,31 @@ fn add_children(caches: &Caches, key: &ServiceKey, observed: &mut Observed) {
 fn add_pods(caches: &Caches, key: &ServiceKey, observed: &mut Observed) {
     let ledger = caches.ledger.lock().unwrap_or_else(PoisonError::into_inner);
     for pod in caches.pods.of(key) {
-        let Some(revision) = pod.labels().get(labels::REVISION).cloned() else { continue };
+        let Some(revision) = pod.labels().get(labels::REVISION).cloned() else {
+            continue;
+        };
         let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
         let readiness = node.map_or(NodeReadiness::Unknown, |name| {
-            caches.nodes.get("", name).map_or(NodeReadiness::Unknown, |node| node_readiness(&node))
+            caches
+                .nodes
+                .get("", name)
+                .map_or(NodeReadiness::Unknown, |node| node_readiness(&node))
         });
-        observed.pods.entry(revision).or_default().push(ledger.snapshot(&pod, readiness));
+        observed
+            .pods
+            .entry(revision)
+            .or_default()
+            .push(ledger.snapshot(&pod, readiness));
     }
 }
 
 /// Whether a node is ready.
 pub fn node_readiness(node: &Node) -> NodeReadiness {
     let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
-    let ready = conditions.into_iter().flatten().find(|condition| condition.type_ == "Ready");
+    let ready = conditions
+        .into_iter()
+        .flatten()
+        .find(|condition| condition.type_ == "Ready");
     match ready.map(|condition| condition.status.as_str()) {
         Some("True") => NodeReadiness::Ready,
         Some(_) => NodeReadiness::NotReady,
@@ -104,11 +131,18 @@ fn endpoints(caches: &Caches, key: &ServiceKey) -> Endpoints {
     for slice in caches.slices.of(key) {
         for endpoint in slice.endpoints.iter() {
             let ready = endpoint.conditions.as_ref().and_then(|c| c.ready).unwrap_or(true);
-            let pod = endpoint.target_ref.as_ref().and_then(|target| target.name.clone()).unwrap_or_default();
+            let pod = endpoint
+                .target_ref
+                .as_ref()
+                .and_then(|target| target.name.clone())
+                .unwrap_or_default();
             if !ready || !seen.insert(pod.clone()) {
                 continue;
             }
-            let revision = caches.pods.get(&key.namespace, &pod).and_then(|p| p.labels().get(labels::REVISION).cloned());
+            let revision = caches
+                .pods
+                .get(&key.namespace, &pod)
+                .and_then(|p| p.labels().get(labels::REVISION).cloned());
             match revision {
                 Some(revision) => *found.ready.entry(revision).or_default() += 1,
                 None => found.unknown += 1,
@@ -120,7 +154,9 @@ fn endpoints(caches: &Caches, key: &ServiceKey) -> Endpoints {
 
 fn foreign_budgets(caches: &Caches, key: &ServiceKey) -> Vec<String> {
     let pods = caches.pods.of(key);
-    let Some(labels) = pods.first().map(|pod| pod.labels()) else { return Vec::new() };
+    let Some(labels) = pods.first().map(|pod| pod.labels()) else {
+        return Vec::new();
+    };
     let mut names: Vec<String> = caches
         .budgets
         .all()
@@ -128,7 +164,11 @@ fn foreign_budgets(caches: &Caches, key: &ServiceKey) -> Vec<String> {
         .filter(|budget| budget.namespace().as_deref() == Some(key.namespace.as_str()))
         .filter(|budget| budget.labels().get(labels::MANAGED_BY).map(String::as_str) != Some(labels::MANAGER))
         .filter(|budget| {
-            budget.spec.as_ref().and_then(|s| s.selector.as_ref()).is_some_and(|selector| selects(selector, labels))
+            budget
+                .spec
+                .as_ref()
+                .and_then(|s| s.selector.as_ref())
+                .is_some_and(|selector| selects(selector, labels))
         })
         .map(|budget| budget.name_any())
         .collect();
@@ -138,7 +178,11 @@ fn foreign_budgets(caches: &Caches, key: &ServiceKey) -> Vec<String> {
 
 /// Whether a selector selects an object with these labels.
 fn selects(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
-    let exact = selector.match_labels.iter().flatten().all(|(key, value)| labels.get(key) == Some(value));
+    let exact = selector
+        .match_labels
+        .iter()
+        .flatten()
+        .all(|(key, value)| labels.get(key) == Some(value));
     exact
         && selector.match_expressions.iter().flatten().all(|rule| {
             let value = labels.get(&rule.key);
@@ -153,13 +197,29 @@ fn selects(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool 
 }
 
 /// The immutable copies of tracked Secrets that are still to be made for the revision that the spec asks for.
-async fn secret_copies(context: &Context, key: &ServiceKey, observed: &Observed) -> Result<Vec<Child>, kube::Error> {
-    let Resolution::Revision(record) = resolve(observed) else { return Ok(Vec::new()) };
+async fn secret_copies(
+    context: &Context,
+    key: &ServiceKey,
+    observed: &Observed,
+) -> Result<Vec<Child>, kube::Error> {
+    let Resolution::Revision(record) = resolve(observed) else {
+        return Ok(Vec::new());
+    };
     let identity = Identity::of(&observed.service, observed.namespace());
     let mut copies = Vec::new();
-    for snapshot in record.data.snapshots.iter().filter(|s| s.source.kind == SourceKind::Secret) {
-        let Some(content) = &snapshot.content else { continue };
-        let copy = (crate::render::ChildKind::Secret, snapshot.source.copy_name(&record.name));
+    for snapshot in record
+        .data
+        .snapshots
+        .iter()
+        .filter(|s| s.source.kind == SourceKind::Secret)
+    {
+        let Some(content) = &snapshot.content else {
+            continue;
+        };
+        let copy = (
+            crate::render::ChildKind::Secret,
+            snapshot.source.copy_name(&record.name),
+        );
         if observed.children.contains_key(&copy) {
             continue;
         }

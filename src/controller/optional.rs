@@ -47,11 +47,18 @@ async fn follow(watching: Watching, told: watch::Sender<bool>) {
             Ok(Event::Init) => listed.clear(),
             Ok(Event::InitApply(crd)) => listed.extend(kind_of(&crd.name_any())),
             Ok(Event::InitDone) => {
-                for kind in running.keys().copied().filter(|kind| !listed.contains(kind)).collect::<Vec<_>>() {
+                for kind in running
+                    .keys()
+                    .copied()
+                    .filter(|kind| !listed.contains(kind))
+                    .collect::<Vec<_>>()
+                {
                     stop(&watching, &mut running, kind);
                 }
-                let warm: Vec<Warm> =
-                    listed.iter().filter_map(|kind| serve(&watching, &mut running, *kind)).collect();
+                let warm: Vec<Warm> = listed
+                    .iter()
+                    .filter_map(|kind| serve(&watching, &mut running, *kind))
+                    .collect();
                 if !*told.borrow() {
                     let patience = std::time::Duration::from_secs(10);
                     let all = futures::future::join_all(warm.into_iter().map(until_warm));
@@ -99,13 +106,23 @@ fn serve(watching: &Watching, running: &mut BTreeMap<ChildKind, Served>, kind: C
     let (known, warm) = watch::channel(false);
     let task = tokio::spawn(async move {
         if listed.wait_for(|is| *is).await.is_ok() {
-            told.caches.served.write().unwrap_or_else(PoisonError::into_inner).insert(kind);
+            told.caches
+                .served
+                .write()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(kind);
             known.send_replace(true);
             tracing::info!(kind = kind.kind(), "this kind is served");
             touch_all(&told);
         }
     });
-    running.insert(kind, Served { followed, announcement: task.abort_handle() });
+    running.insert(
+        kind,
+        Served {
+            followed,
+            announcement: task.abort_handle(),
+        },
+    );
     Some(warm)
 }
 
@@ -114,7 +131,12 @@ fn stop(watching: &Watching, running: &mut BTreeMap<ChildKind, Served>, kind: Ch
         served.announcement.abort();
         served.followed.stop();
     }
-    watching.caches.served.write().unwrap_or_else(PoisonError::into_inner).remove(&kind);
+    watching
+        .caches
+        .served
+        .write()
+        .unwrap_or_else(PoisonError::into_inner)
+        .remove(&kind);
     if let Some(cache) = watching.caches.children.get(&kind) {
         cache.clear();
     }

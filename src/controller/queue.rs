@@ -54,7 +54,10 @@ mod tests {
     use super::*;
 
     fn key(name: &str) -> ServiceKey {
-        ServiceKey { namespace: "ns".into(), name: name.into() }
+        ServiceKey {
+            namespace: "ns".into(),
+            name: name.into(),
+        }
     }
 
     #[test]

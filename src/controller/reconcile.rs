@@ -19,8 +19,8 @@ use super::request::bounded;
 use super::run::SecretTracking;
 use super::sources::Contents;
 use super::streams::Caches;
-use crate::rollout::{EventDraft, EventKind, Observed, Plan, Worth, plan};
 use crate::api::Phase;
+use crate::rollout::{EventDraft, EventKind, Observed, Plan, Worth, plan};
 use crate::telemetry::{Decision, Gravity, Metrics, RolloutOutcome};
 
 /// The most rounds of one look: each follows from what the one before wrote.
@@ -94,7 +94,9 @@ pub async fn reconcile(context: &Context, key: &ServiceKey, occasion: Occasion) 
             }
             Err(error) => {
                 tracing::warn!(service = %key, error = %super::error::words(&error), "a tracked source cannot be read");
-                return Outcome::Failed { generation: known_generation(context, key) };
+                return Outcome::Failed {
+                    generation: known_generation(context, key),
+                };
             }
         };
         let plan = plan(&observed, now);
@@ -113,21 +115,35 @@ pub async fn reconcile(context: &Context, key: &ServiceKey, occasion: Occasion) 
                 // Nothing may act on a decision that is not durable.
                 Err(WriteError::Refused(_, message)) => {
                     tracing::warn!(service = %key, %message, "a decision cannot be written to the status; nothing is done about it yet");
-                    return Outcome::Failed { generation: observed.generation() };
+                    return Outcome::Failed {
+                        generation: observed.generation(),
+                    };
                 }
             }
         }
         execute(context, key, &observed, writes).await;
     }
     tracing::warn!(service = %key, rounds = MOST_ROUNDS, "still not settled; going on after a pause");
-    Outcome::Failed { generation: known_generation(context, key) }
+    Outcome::Failed {
+        generation: known_generation(context, key),
+    }
 }
 
 /// Nothing is left to write but, perhaps, the status.
-async fn conclude(context: &Context, key: &ServiceKey, observed: &Observed, plan: &Plan, now: Timestamp) -> Outcome {
+async fn conclude(
+    context: &Context,
+    key: &ServiceKey,
+    observed: &Observed,
+    plan: &Plan,
+    now: Timestamp,
+) -> Outcome {
     if observed_phase(context, key) != plan.status.phase {
-        context.metrics.phase_changed(observed_phase(context, key), plan.status.phase);
-        context.memory.change(key, |memory| memory.phase = plan.status.phase);
+        context
+            .metrics
+            .phase_changed(observed_phase(context, key), plan.status.phase);
+        context
+            .memory
+            .change(key, |memory| memory.phase = plan.status.phase);
     }
     let mut wake = plan.wake;
     let due = match (plan.worth, observed.last_status_write) {
@@ -145,10 +161,16 @@ async fn conclude(context: &Context, key: &ServiceKey, observed: &Observed, plan
         match write_status(context, key, observed, &plan.status).await {
             Ok(()) => {}
             // The newer object is in the cache already.
-            Err(WriteError::Conflict) => return Outcome::Settled { wake: Some(Duration::ZERO) },
+            Err(WriteError::Conflict) => {
+                return Outcome::Settled {
+                    wake: Some(Duration::ZERO),
+                };
+            }
             Err(WriteError::Refused(_, message)) => {
                 tracing::warn!(service = %key, %message, "the status cannot be written");
-                return Outcome::Failed { generation: observed.generation() };
+                return Outcome::Failed {
+                    generation: observed.generation(),
+                };
             }
         }
     }
@@ -156,13 +178,17 @@ async fn conclude(context: &Context, key: &ServiceKey, observed: &Observed, plan
         let wait = |at: Timestamp| Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO);
         Outcome::Settled { wake: wake.map(wait) }
     } else {
-        Outcome::Failed { generation: observed.generation() }
+        Outcome::Failed {
+            generation: observed.generation(),
+        }
     }
 }
 
 fn known_generation(context: &Context, key: &ServiceKey) -> i64 {
     let known = context.caches.services.get(&key.namespace, &key.name);
-    known.and_then(|service| service.metadata.generation).unwrap_or_default()
+    known
+        .and_then(|service| service.metadata.generation)
+        .unwrap_or_default()
 }
 
 fn observed_phase(context: &Context, key: &ServiceKey) -> Option<Phase> {
@@ -176,8 +202,16 @@ fn log(key: &ServiceKey, observed: &Observed, plan: &Plan) {
             namespace: &key.namespace,
             name: &key.name,
             generation: observed.generation(),
-            revision: plan.status.rollout.as_ref().and_then(|r| r.candidate.as_deref().or(r.stable.as_deref())),
-            gravity: if edge.is_grave() { Gravity::Warning } else { Gravity::Normal },
+            revision: plan
+                .status
+                .rollout
+                .as_ref()
+                .and_then(|r| r.candidate.as_deref().or(r.stable.as_deref())),
+            gravity: if edge.is_grave() {
+                Gravity::Warning
+            } else {
+                Gravity::Normal
+            },
             reason: edge.name(),
             message: plan.status.message.as_deref().unwrap_or_default(),
         }

@@ -17,7 +17,10 @@ pub async fn bounded<T>(request: impl Future<Output = Result<T, Error>>) -> Resu
         Ok(result) => result,
         Err(_) => {
             let message = format!("no answer from the API server within {} s", TIMEOUT.as_secs());
-            Err(Error::Service(Box::new(io::Error::new(io::ErrorKind::TimedOut, message))))
+            Err(Error::Service(Box::new(io::Error::new(
+                io::ErrorKind::TimedOut,
+                message,
+            ))))
         }
     }
 }

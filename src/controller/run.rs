@@ -86,7 +86,10 @@ pub async fn run(options: Options, shutdown: CancellationToken) {
         caches,
         memory: Arc::new(Memory::default()),
         contents: Arc::new(Contents::default()),
-        reporter: Reporter { controller: "microservice-operator".to_owned(), instance: options.instance },
+        reporter: Reporter {
+            controller: "microservice-operator".to_owned(),
+            instance: options.instance,
+        },
         metrics: options.metrics,
         writes: Arc::new(Semaphore::new(WRITES_IN_FLIGHT)),
         secrets: options.secrets,
@@ -96,5 +99,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) {
         let context = context.clone();
         async move { reconcile(&context, &key, occasion).await }
     };
-    Worker::new(look, metrics, options.concurrency).work(triggered, shutdown).await;
+    Worker::new(look, metrics, options.concurrency)
+        .work(triggered, shutdown)
+        .await;
 }

@@ -39,21 +39,39 @@ impl Contents {
             return Ok(Source::Forbidden);
         }
         let key = (source.kind, service.namespace.clone(), source.name.clone());
-        caches.users.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().insert(service.clone());
+        caches
+            .users
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(key)
+            .or_default()
+            .insert(service.clone());
         let entries = match source.kind {
             SourceKind::ConfigMap => &caches.config_maps,
             SourceKind::Secret => &caches.secrets,
         };
-        let Some(entry) = entries.get(&service.namespace, &source.name) else { return Ok(Source::Absent) };
+        let Some(entry) = entries.get(&service.namespace, &source.name) else {
+            return Ok(Source::Absent);
+        };
         let (uid, version) = entry.stamp();
-        let version: Version = (source.kind, service.namespace.clone(), source.name.clone(), uid, version);
+        let version: Version = (
+            source.kind,
+            service.namespace.clone(),
+            source.name.clone(),
+            uid,
+            version,
+        );
         if let Some(content) = self.lock().get(&version) {
             return Ok(Source::Present(content.clone()));
         }
-        let Some(content) = read(client, service, source).await? else { return Ok(Source::Absent) };
+        let Some(content) = read(client, service, source).await? else {
+            return Ok(Source::Absent);
+        };
         let mut known = self.lock();
         // Older versions of this source are of no use any more.
-        known.retain(|(kind, namespace, name, _, _), _| (kind, namespace, name) != (&version.0, &version.1, &version.2));
+        known.retain(|(kind, namespace, name, _, _), _| {
+            (kind, namespace, name) != (&version.0, &version.1, &version.2)
+        });
         known.insert(version, content.clone());
         Ok(Source::Present(content))
     }
@@ -71,11 +89,15 @@ async fn read(
     match source.kind {
         SourceKind::ConfigMap => {
             let api: Api<ConfigMap> = Api::namespaced(client.clone(), &service.namespace);
-            Ok(bounded(api.get_opt(&source.name)).await?.map(|object| SnapshotContent::of_config_map(&object)))
+            Ok(bounded(api.get_opt(&source.name))
+                .await?
+                .map(|object| SnapshotContent::of_config_map(&object)))
         }
         SourceKind::Secret => {
             let api: Api<Secret> = Api::namespaced(client.clone(), &service.namespace);
-            Ok(bounded(api.get_opt(&source.name)).await?.map(|object| SnapshotContent::of_secret(&object)))
+            Ok(bounded(api.get_opt(&source.name))
+                .await?
+                .map(|object| SnapshotContent::of_secret(&object)))
         }
     }
 }

@@ -58,22 +58,36 @@ pub struct Caches {
 impl Caches {
     /// Empty ones.
     pub fn new() -> Self {
-        let children = ChildKind::ALL.into_iter().map(|kind| (kind, Cache::default())).collect();
-        Self { children, ..Self::default() }
+        let children = ChildKind::ALL
+            .into_iter()
+            .map(|kind| (kind, Cache::default()))
+            .collect();
+        Self {
+            children,
+            ..Self::default()
+        }
     }
 
     /// The services that use a source.
     fn users_of(&self, kind: SourceKind, namespace: &str, name: &str) -> Vec<ServiceKey> {
         let users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (kind, namespace.to_owned(), name.to_owned());
-        users.get(&key).map(|services| services.iter().cloned().collect()).unwrap_or_default()
+        users
+            .get(&key)
+            .map(|services| services.iter().cloned().collect())
+            .unwrap_or_default()
     }
 
     /// The services with a pod on a node.
     fn services_on(&self, node: &str) -> Vec<ServiceKey> {
         let pods = self.pods.all();
-        let here = pods.iter().filter(|pod| pod.spec.as_ref().and_then(|s| s.node_name.as_deref()) == Some(node));
-        here.filter_map(|pod| pod.service()).collect::<HashSet<_>>().into_iter().collect()
+        let here = pods
+            .iter()
+            .filter(|pod| pod.spec.as_ref().and_then(|s| s.node_name.as_deref()) == Some(node));
+        here.filter_map(|pod| pod.service())
+            .collect::<HashSet<_>>()
+            .into_iter()
+            .collect()
     }
 }
 
@@ -158,15 +172,36 @@ impl Watching {
     pub fn start(&self, secrets: super::run::SecretTracking) -> Vec<(&'static str, Warm)> {
         let managed = || watcher::Config::default().labels(&labels::managed_selector());
         let mut warm = vec![
-            ("microservices", self.follow_all("microservices", watcher::Config::default(), Need::Required, services())),
+            (
+                "microservices",
+                self.follow_all(
+                    "microservices",
+                    watcher::Config::default(),
+                    Need::Required,
+                    services(),
+                ),
+            ),
             (
                 "pods",
-                self.follow_all("pods", watcher::Config::default().labels(labels::REVISION), Need::Required, pods()),
+                self.follow_all(
+                    "pods",
+                    watcher::Config::default().labels(labels::REVISION),
+                    Need::Required,
+                    pods(),
+                ),
             ),
-            ("endpointslices", self.follow_all("endpointslices", managed(), Need::Required, slices())),
+            (
+                "endpointslices",
+                self.follow_all("endpointslices", managed(), Need::Required, slices()),
+            ),
             (
                 "poddisruptionbudgets",
-                self.follow_all("poddisruptionbudgets", watcher::Config::default(), Need::Written, budgets()),
+                self.follow_all(
+                    "poddisruptionbudgets",
+                    watcher::Config::default(),
+                    Need::Written,
+                    budgets(),
+                ),
             ),
             (
                 "configmaps",
@@ -189,7 +224,8 @@ impl Watching {
                 ),
             ));
         }
-        let tracked = |kind: &ChildKind| *kind != ChildKind::Secret || secrets == super::run::SecretTracking::Enabled;
+        let tracked =
+            |kind: &ChildKind| *kind != ChildKind::Secret || secrets == super::run::SecretTracking::Enabled;
         for kind in ChildKind::ALL.into_iter().filter(tracked) {
             if kind.presence() == KindPresence::Always {
                 warm.push((kind.plural(), self.follow_children(kind).warm));
@@ -198,7 +234,13 @@ impl Watching {
         // Cluster-scoped, so that a namespaced installation may not be allowed to read them: nothing waits for them, and
         // pods on lost nodes are then told by their own status.
         let every_node = vec![(None, Api::all(self.client.clone()))];
-        self.follow("nodes", every_node, &watcher::Config::default(), Need::Written, nodes());
+        self.follow(
+            "nodes",
+            every_node,
+            &watcher::Config::default(),
+            Need::Written,
+            nodes(),
+        );
         warm
     }
 
@@ -209,25 +251,40 @@ impl Watching {
             Scope::Cluster => vec![(None, Api::all_with(self.client.clone(), &resource))],
             Scope::Namespaces(names) => names
                 .iter()
-                .map(|ns| (Some(ns.clone()), Api::namespaced_with(self.client.clone(), ns, &resource)))
+                .map(|ns| {
+                    (
+                        Some(ns.clone()),
+                        Api::namespaced_with(self.client.clone(), ns, &resource),
+                    )
+                })
                 .collect(),
         };
         let config = watcher::Config::default().labels(&labels::managed_selector());
         // Whether an optional kind is served is told by its first list, so that has to be a real one.
-        let need = if kind.presence() == KindPresence::Optional { Need::Required } else { Need::of(kind) };
+        let need = if kind.presence() == KindPresence::Optional {
+            Need::Required
+        } else {
+            Need::of(kind)
+        };
         self.follow(kind.plural(), apis, &config, need, children(kind))
     }
 
     fn follow_all<K>(&self, name: &'static str, config: watcher::Config, need: Need, feed: Feed<K>) -> Warm
     where
-        K: Resource<Scope = kube::core::NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + 'static,
+        K: Resource<Scope = kube::core::NamespaceResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Send
+            + 'static,
         K::DynamicType: Default,
     {
         let apis = match &self.scope {
             Scope::Cluster => vec![(None, Api::all(self.client.clone()))],
-            Scope::Namespaces(names) => {
-                names.iter().map(|ns| (Some(ns.clone()), Api::namespaced(self.client.clone(), ns))).collect()
-            }
+            Scope::Namespaces(names) => names
+                .iter()
+                .map(|ns| (Some(ns.clone()), Api::namespaced(self.client.clone(), ns)))
+                .collect(),
         };
         self.follow(name, apis, &config, need, feed).warm
     }
@@ -249,7 +306,12 @@ impl Watching {
         let mut tasks = Vec::new();
         for (namespace, api) in apis {
             let stream = watcher::watcher(api, config.clone()).default_backoff().boxed();
-            let (watching, feed, left, told) = (self.clone(), Arc::clone(&feed), Arc::clone(&left), Arc::clone(&told));
+            let (watching, feed, left, told) = (
+                self.clone(),
+                Arc::clone(&feed),
+                Arc::clone(&left),
+                Arc::clone(&told),
+            );
             let on_warm = move || {
                 let mut left = left.lock().unwrap_or_else(PoisonError::into_inner);
                 *left = left.saturating_sub(1);
@@ -257,7 +319,11 @@ impl Watching {
                     told.send_replace(true);
                 }
             };
-            let task = tokio::spawn(async move { watching.consume(name, namespace, stream, &feed, need, on_warm).await });
+            let task = tokio::spawn(async move {
+                watching
+                    .consume(name, namespace, stream, &feed, need, on_warm)
+                    .await
+            });
             tasks.push(task.abort_handle());
         }
         Followed { warm, tasks }
@@ -350,7 +416,10 @@ where
             }
         }),
         remove: Box::new(move |caches, object| {
-            let (namespace, name) = (object.meta().namespace.clone().unwrap_or_default(), object.name_any());
+            let (namespace, name) = (
+                object.meta().namespace.clone().unwrap_or_default(),
+                object.name_any(),
+            );
             let gone = cache(caches).remove(&namespace, &name, &object.uid().unwrap_or_default());
             gone.map(|gone| touched(caches, &gone)).unwrap_or_default()
         }),
@@ -381,9 +450,18 @@ fn budgets() -> Feed<PodDisruptionBudget> {
     let touched = |caches: &Caches, budget: &PodDisruptionBudget| {
         let namespace = budget.namespace().unwrap_or_default();
         let services = caches.services.all();
-        let here = services.iter().filter(|s| s.namespace().as_deref() == Some(namespace.as_str()));
-        let own = budget.labels().get(labels::MANAGED_BY).is_some_and(|by| by == labels::MANAGER);
-        if own { Vec::new() } else { here.filter_map(|s| Cached::service(&**s)).collect() }
+        let here = services
+            .iter()
+            .filter(|s| s.namespace().as_deref() == Some(namespace.as_str()));
+        let own = budget
+            .labels()
+            .get(labels::MANAGED_BY)
+            .is_some_and(|by| by == labels::MANAGER);
+        if own {
+            Vec::new()
+        } else {
+            here.filter_map(|s| Cached::service(&**s)).collect()
+        }
     };
     plain(|caches| &caches.budgets, prune, touched)
 }
@@ -397,12 +475,20 @@ where
         SourceKind::ConfigMap => plain(
             |caches| &caches.config_maps,
             SourceEntry::from,
-            |caches, entry| caches.users_of(SourceKind::ConfigMap, entry.object_namespace(), entry.object_name()),
+            |caches, entry| {
+                caches.users_of(
+                    SourceKind::ConfigMap,
+                    entry.object_namespace(),
+                    entry.object_name(),
+                )
+            },
         ),
         SourceKind::Secret => plain(
             |caches| &caches.secrets,
             SourceEntry::from,
-            |caches, entry| caches.users_of(SourceKind::Secret, entry.object_namespace(), entry.object_name()),
+            |caches, entry| {
+                caches.users_of(SourceKind::Secret, entry.object_namespace(), entry.object_name())
+            },
         ),
     }
 }
@@ -415,7 +501,9 @@ fn nodes() -> Feed<Node> {
             let node = pruned_node(node);
             let (name, after) = (node.name_any(), super::observe::node_readiness(&node));
             match caches.nodes.put(node) {
-                Put::Taken(before) if before.as_deref().map(super::observe::node_readiness) != Some(after) => {
+                Put::Taken(before)
+                    if before.as_deref().map(super::observe::node_readiness) != Some(after) =>
+                {
                     caches.services_on(&name)
                 }
                 Put::Taken(_) | Put::Stale => Vec::new(),
@@ -479,7 +567,9 @@ fn services() -> Feed<DeserializeGuard<Microservice>> {
             touched
         }),
         put: Box::new(|caches, object| {
-            let Some(service) = read(object) else { return Vec::new() };
+            let Some(service) = read(object) else {
+                return Vec::new();
+            };
             let key = Cached::service(&service);
             match caches.services.put(service) {
                 Put::Taken(_) => key.into_iter().collect(),
@@ -487,9 +577,16 @@ fn services() -> Feed<DeserializeGuard<Microservice>> {
             }
         }),
         remove: Box::new(|caches, object| {
-            let (namespace, name) = (object.meta().namespace.clone().unwrap_or_default(), object.name_any());
-            let gone = caches.services.remove(&namespace, &name, &object.uid().unwrap_or_default());
-            gone.and_then(|gone| Cached::service(&*gone)).into_iter().collect()
+            let (namespace, name) = (
+                object.meta().namespace.clone().unwrap_or_default(),
+                object.name_any(),
+            );
+            let gone = caches
+                .services
+                .remove(&namespace, &name, &object.uid().unwrap_or_default());
+            gone.and_then(|gone| Cached::service(&*gone))
+                .into_iter()
+                .collect()
         }),
     }
 }
@@ -497,24 +594,36 @@ fn services() -> Feed<DeserializeGuard<Microservice>> {
 fn children(kind: ChildKind) -> Feed<DynamicObject> {
     Feed {
         list: Box::new(move |caches, namespace, list| {
-            let Some(cache) = caches.children.get(&kind) else { return Vec::new() };
-            let list: Vec<ChildEntry> = list.into_iter().map(|object| ChildEntry::new(kind, object)).collect();
+            let Some(cache) = caches.children.get(&kind) else {
+                return Vec::new();
+            };
+            let list: Vec<ChildEntry> = list
+                .into_iter()
+                .map(|object| ChildEntry::new(kind, object))
+                .collect();
             let mut touched: Vec<ServiceKey> = list.iter().filter_map(Cached::service).collect();
             touched.extend(cache.replace(namespace, list));
             touched
         }),
         put: Box::new(move |caches, object| {
-            let Some(cache) = caches.children.get(&kind) else { return Vec::new() };
+            let Some(cache) = caches.children.get(&kind) else {
+                return Vec::new();
+            };
             let entry = ChildEntry::new(kind, object);
             let service = entry.service();
             match cache.put(entry) {
                 // The label may have been taken off: then it concerns the one that it belonged to.
-                Put::Taken(before) => service.into_iter().chain(before.and_then(|b| b.service())).collect(),
+                Put::Taken(before) => service
+                    .into_iter()
+                    .chain(before.and_then(|b| b.service()))
+                    .collect(),
                 Put::Stale => Vec::new(),
             }
         }),
         remove: Box::new(move |caches, object| {
-            let Some(cache) = caches.children.get(&kind) else { return Vec::new() };
+            let Some(cache) = caches.children.get(&kind) else {
+                return Vec::new();
+            };
             let namespace = object.namespace().unwrap_or_default();
             let gone = cache.remove(&namespace, &object.name_any(), &object.uid().unwrap_or_default());
             gone.and_then(|gone| gone.service()).into_iter().collect()

@@ -61,7 +61,11 @@ where
     }
 
     /// Works until `shutdown`; looks that are under way then are ended in order.
-    pub async fn work(mut self, mut triggered: mpsc::UnboundedReceiver<ServiceKey>, shutdown: CancellationToken) {
+    pub async fn work(
+        mut self,
+        mut triggered: mpsc::UnboundedReceiver<ServiceKey>,
+        shutdown: CancellationToken,
+    ) {
         loop {
             self.start_what_waits();
             tokio::select! {
@@ -98,7 +102,9 @@ where
             Ok((id, outcome)) => (id, outcome),
             Err(error) => (error.id(), Outcome::Panicked),
         };
-        let Some((service, began)) = self.looks.remove(&id) else { return };
+        let Some((service, began)) = self.looks.remove(&id) else {
+            return;
+        };
         let result = match outcome {
             Outcome::Settled { .. } | Outcome::Gone => ReconcileResult::Success,
             Outcome::Failed { .. } => ReconcileResult::Failure,
@@ -139,7 +145,9 @@ where
         }
         if let Some(after) = after {
             // A little later than said: clocks of seconds must have moved on.
-            let key = self.wakes.insert(service.clone(), after + Duration::from_millis(20));
+            let key = self
+                .wakes
+                .insert(service.clone(), after + Duration::from_millis(20));
             self.waking.insert(service.clone(), (key, occasion));
         }
     }
@@ -160,7 +168,10 @@ mod tests {
     use super::*;
 
     fn key(name: &str) -> ServiceKey {
-        ServiceKey { namespace: "ns".into(), name: name.into() }
+        ServiceKey {
+            namespace: "ns".into(),
+            name: name.into(),
+        }
     }
 
     /// Runs a worker over `look` until `enough` looks were taken, in virtual time. Answers the looks.
@@ -175,7 +186,12 @@ mod tests {
         }
         let shutdown = CancellationToken::new();
         let seen: Arc<Mutex<Vec<(String, Occasion, Duration)>>> = Arc::default();
-        let (look, began, stop, taken) = (Arc::new(look), Instant::now(), shutdown.clone(), Arc::clone(&seen));
+        let (look, began, stop, taken) = (
+            Arc::new(look),
+            Instant::now(),
+            shutdown.clone(),
+            Arc::clone(&seen),
+        );
         let look = move |service: ServiceKey, occasion| {
             let (look, stop, taken) = (Arc::clone(&look), stop.clone(), Arc::clone(&taken));
             async move {
@@ -208,9 +224,15 @@ mod tests {
         assert_eq!(names, ["bad", "good", "bad", "bad"]);
         let (_, occasion, first) = &seen[2];
         assert_eq!(*occasion, Occasion::Retry);
-        assert!(*first >= Duration::from_millis(500) && *first < Duration::from_millis(1100), "{first:?}");
+        assert!(
+            *first >= Duration::from_millis(500) && *first < Duration::from_millis(1100),
+            "{first:?}"
+        );
         let second = seen[3].2 - *first;
-        assert!(second >= Duration::from_secs(1) && second < Duration::from_millis(2200), "{second:?}");
+        assert!(
+            second >= Duration::from_secs(1) && second < Duration::from_millis(2200),
+            "{second:?}"
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -218,6 +240,10 @@ mod tests {
         let wake = Some(Duration::from_secs(60));
         let seen = looks(&["a"], 2, move |_, _| Outcome::Settled { wake }).await;
         assert_eq!(seen[1].1, Occasion::Trigger);
-        assert!(seen[1].2 >= Duration::from_secs(60) && seen[1].2 < Duration::from_secs(61), "{:?}", seen[1].2);
+        assert!(
+            seen[1].2 >= Duration::from_secs(60) && seen[1].2 < Duration::from_secs(61),
+            "{:?}",
+            seen[1].2
+        );
     }
 }

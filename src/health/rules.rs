@@ -113,7 +113,9 @@ const TOO_MANY_CRASHES: &str = "TooManyCrashes";
 fn serving_crashes(candidate: &Group, limits: &Limits, traffic: Traffic, now: Timestamp) -> Option<Finding> {
     let failed = |container: &ContainerSnapshot| match traffic {
         Traffic::Carrying => {
-            let unwatched = limits.serving_since.is_some_and(|since| container.failed_since(since));
+            let unwatched = limits
+                .serving_since
+                .is_some_and(|since| container.failed_since(since));
             container.failed.serving.max(i32::from(unwatched))
         }
         Traffic::None => 0,
@@ -204,7 +206,9 @@ fn readiness_lost(candidate: &Group, now: Timestamp) -> Option<Finding> {
         })
         .collect();
     // Where all of them have lost it nobody is served, and that is never tolerated.
-    let tolerated = (candidate.size() / 4).max(1).min(candidate.size().saturating_sub(1));
+    let tolerated = (candidate.size() / 4)
+        .max(1)
+        .min(candidate.size().saturating_sub(1));
     Hits {
         symptom: Symptom::NotReady,
         hits,

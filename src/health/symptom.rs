@@ -127,7 +127,10 @@ impl<'a> Measure<'a> {
             stable,
             candidates: candidate.size(),
             crashes_since: candidate.began().map_or(news, |began| began.max(news)),
-            lost_since: candidate.pods().filter_map(|pod| lost_readiness(pod).map(|(since, _)| since)).min(),
+            lost_since: candidate
+                .pods()
+                .filter_map(|pod| lost_readiness(pod).map(|(since, _)| since))
+                .min(),
             now,
         }
     }
@@ -135,7 +138,9 @@ impl<'a> Measure<'a> {
     /// Until when a pod that became ready after the candidate's pods had lost it counts as one that shares their
     /// trouble: what hit both is over, and the candidate's probes have one more window to say so too.
     fn recovering(&self, pod: &PodSnapshot) -> Option<Timestamp> {
-        let Readiness::Ready { since } = &pod.readiness else { return None };
+        let Readiness::Ready { since } = &pod.readiness else {
+            return None;
+        };
         let until = since.checked_add(pod.readiness_window).ok()?;
         (self.lost_since.is_some_and(|lost| *since >= lost) && until > self.now).then_some(until)
     }

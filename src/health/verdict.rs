@@ -100,7 +100,10 @@ pub fn assess(
     complete.sort_by_key(|evidence| (measure.shares(evidence.symptom, evidence.pods), evidence.symptom));
     match (complete.into_iter().next(), recheck) {
         (Some(evidence), recheck) if measure.shares(evidence.symptom, evidence.pods) => {
-            let recheck = recheck.into_iter().chain(measure.recovered_at(evidence.symptom)).min();
+            let recheck = recheck
+                .into_iter()
+                .chain(measure.recovered_at(evidence.symptom))
+                .min();
             hold(evidence, &measure, recheck)
         }
         (Some(evidence), _) => Assessment::Fault(fault(evidence)),

@@ -257,11 +257,19 @@ fn an_exit_that_nobody_watched_counts_when_it_was_under_traffic() {
     // The container failed at 900 and is ready again; whoever counts was away meanwhile.
     let pods = [PodFixture::ready("p0").restarted(1, failure(900)).snapshot()];
     let judge = |since| {
-        let limits = Limits { max_crashes: Some(0), serving_since: since, ..limits() };
+        let limits = Limits {
+            max_crashes: Some(0),
+            serving_since: since,
+            ..limits()
+        };
         assess(&pods, &[], &limits, Traffic::Carrying, at(NOW))
     };
     assert_eq!(judge(None), Assessment::Fine);
-    assert_eq!(judge(Some(at(901))), Assessment::Fine, "before all pods carried traffic");
+    assert_eq!(
+        judge(Some(at(901))),
+        Assessment::Fine,
+        "before all pods carried traffic"
+    );
     assert!(matches!(judge(Some(at(900))), Assessment::Fault(fault) if fault.reason == "TooManyCrashes"));
 }
 
@@ -321,7 +329,12 @@ fn the_next_of_several_clocks_is_waited_for() {
             .waiting("CreateContainerConfigError", r#"secret "s" not found"#)
             .snapshot(),
     ];
-    assert_eq!(idle(&pods), Assessment::Watching { recheck: at(NOW + 29) });
+    assert_eq!(
+        idle(&pods),
+        Assessment::Watching {
+            recheck: at(NOW + 29)
+        }
+    );
 }
 
 #[test]
@@ -697,7 +710,13 @@ fn a_symptom_that_stable_shares_is_held() {
 fn the_end_of_a_shared_trouble_gives_the_candidate_one_more_window() {
     // Both lost it at NOW - 60; stable is back since NOW - 1, and its probes' window is 6 s.
     let candidate = unready(2, &[NOW - 60; 2]);
-    let stable: Vec<_> = (0..2).map(|n| PodFixture::ready(&format!("s{n}")).ready_since(NOW - 1).snapshot()).collect();
+    let stable: Vec<_> = (0..2)
+        .map(|n| {
+            PodFixture::ready(&format!("s{n}"))
+                .ready_since(NOW - 1)
+                .snapshot()
+        })
+        .collect();
     let judge = |now| assess(&candidate, &stable, &limits(), Traffic::Carrying, at(now));
     assert!(matches!(judge(NOW), Assessment::Hold { recheck: Some(at_), .. } if at_ == at(NOW + 5)));
     assert!(matches!(judge(NOW + 5), Assessment::Fault(fault) if fault.reason == "ReadinessLost"));

@@ -22,7 +22,11 @@ fn means_absent(value: &Value) -> bool {
 fn write(value: &Value, out: &mut String) {
     match value {
         Value::Object(fields) => {
-            let mut keys: Vec<&String> = fields.iter().filter(|(_, v)| !means_absent(v)).map(|(k, _)| k).collect();
+            let mut keys: Vec<&String> = fields
+                .iter()
+                .filter(|(_, v)| !means_absent(v))
+                .map(|(k, _)| k)
+                .collect();
             keys.sort();
             out.push('{');
             for (i, key) in keys.iter().enumerate() {
@@ -45,7 +49,9 @@ fn write(value: &Value, out: &mut String) {
             }
             out.push(']');
         }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => out.push_str(&value.to_string()),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            out.push_str(&value.to_string())
+        }
     }
 }
 
@@ -62,6 +68,9 @@ mod tests {
 
     #[test]
     fn text_in_any_script_stays_as_it_is() {
-        assert_eq!(canonical_json(&json!({"name": "用户服务"})), r#"{"name":"用户服务"}"#);
+        assert_eq!(
+            canonical_json(&json!({"name": "用户服务"})),
+            r#"{"name":"用户服务"}"#
+        );
     }
 }

@@ -23,7 +23,10 @@ impl RevisionDigest {
     /// The digest of the user's part, the digests of what it tracks (`source` to hex digest), and the epoch, which
     /// `restart` and `refresh` raise; 0 is left out.
     pub fn of(input: &RevisionInput, tracked: &[(String, String)], epoch: i64) -> Self {
-        let mut tracked: Vec<_> = tracked.iter().map(|(source, digest)| json!([source, digest])).collect();
+        let mut tracked: Vec<_> = tracked
+            .iter()
+            .map(|(source, digest)| json!([source, digest]))
+            .collect();
         tracked.sort_by_key(ToString::to_string);
         let content = json!({
             "hash": HASH_VERSION,
@@ -47,7 +50,11 @@ impl RevisionDigest {
     /// Its first `characters` in the alphabet of Kubernetes.
     pub fn short(&self, characters: usize) -> String {
         // Base 27 over the first 16 bytes: 27^26 < 2^128, so up to 26 characters carry information.
-        let mut number = self.0.iter().take(16).fold(0_u128, |n, b| (n << 8) | u128::from(*b));
+        let mut number = self
+            .0
+            .iter()
+            .take(16)
+            .fold(0_u128, |n, b| (n << 8) | u128::from(*b));
         let base = ALPHABET.len() as u128;
         (0..characters)
             .map(|_| {

@@ -46,7 +46,11 @@ fn container_ports(exposure: &ExposureSpec) -> Vec<ContainerPort> {
     let mut ports: Vec<ContainerPort> = exposure
         .ports
         .iter()
-        .map(|p| ContainerPort { name: p.name.clone(), container_port: p.container_port, protocol: p.protocol() })
+        .map(|p| ContainerPort {
+            name: p.name.clone(),
+            container_port: p.container_port,
+            protocol: p.protocol(),
+        })
         .collect();
     // The order of a list map has no meaning: another order is no other revision.
     ports.sort_by(|a, b| a.name.cmp(&b.name));

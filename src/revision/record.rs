@@ -90,7 +90,9 @@ pub struct VerdictNote {
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
     /// There is no data in it.
-    #[error("ControllerRevision {0} holds no data: delete it, the running Deployment is then taken as the revision")]
+    #[error(
+        "ControllerRevision {0} holds no data: delete it, the running Deployment is then taken as the revision"
+    )]
     Empty(String),
     /// The data is not ours.
     #[error("ControllerRevision {name} cannot be read at {path}: {source}")]
@@ -111,19 +113,28 @@ impl Record {
     /// When the data is missing or of another shape. Unreadable notes count as absent: they are opinions, not content.
     pub fn read(object: &ControllerRevision) -> Result<Self, RecordError> {
         let name = object.name_any();
-        let Some(RawExtension(data)) = &object.data else { return Err(RecordError::Empty(name)) };
-        let data: RecordData = serde_path_to_error::deserialize(data).map_err(|error| RecordError::Unreadable {
-            name: name.clone(),
-            path: error.path().to_string(),
-            source: error.into_inner(),
-        })?;
+        let Some(RawExtension(data)) = &object.data else {
+            return Err(RecordError::Empty(name));
+        };
+        let data: RecordData =
+            serde_path_to_error::deserialize(data).map_err(|error| RecordError::Unreadable {
+                name: name.clone(),
+                path: error.path().to_string(),
+                source: error.into_inner(),
+            })?;
         let note = |key: &str| object.annotations().get(key);
         let notes = RecordNotes {
             rejected: note(annotations::VERDICT).and_then(|v| serde_json::from_str(v).ok()),
             promoted: note(annotations::PROMOTED).and_then(|v| v.parse().ok()),
             exposure: note(annotations::EXPOSURE).and_then(|v| serde_json::from_str(v).ok()),
         };
-        Ok(Self { name, number: object.revision, data, notes, uid: object.metadata.uid.clone() })
+        Ok(Self {
+            name,
+            number: object.revision,
+            data,
+            notes,
+            uid: object.metadata.uid.clone(),
+        })
     }
 
     /// The image that the revision asks for.
@@ -138,13 +149,19 @@ impl RecordNotes {
         let json = |value: Result<String, serde_json::Error>| value.unwrap_or_default();
         let mut notes = BTreeMap::new();
         if let Some(verdict) = &self.rejected {
-            notes.insert(annotations::VERDICT.to_owned(), json(serde_json::to_string(verdict)));
+            notes.insert(
+                annotations::VERDICT.to_owned(),
+                json(serde_json::to_string(verdict)),
+            );
         }
         if let Some(seq) = self.promoted {
             notes.insert(annotations::PROMOTED.to_owned(), seq.to_string());
         }
         if let Some(exposure) = &self.exposure {
-            notes.insert(annotations::EXPOSURE.to_owned(), json(serde_json::to_string(exposure)));
+            notes.insert(
+                annotations::EXPOSURE.to_owned(),
+                json(serde_json::to_string(exposure)),
+            );
         }
         notes
     }

@@ -28,9 +28,15 @@ pub fn retry(observed: &Observed, revision: &str, trial: i32) -> bool {
 /// The trial that the present request to try `revision` again names. It was begun before, so the next one has a higher
 /// number; a number that no trial can have is no request.
 pub fn retried(observed: &Observed, revision: &str) -> i32 {
-    let named = observed.annotation(annotations::RETRY).and_then(|value| value.strip_prefix(revision)?.strip_prefix('/'));
+    let named = observed
+        .annotation(annotations::RETRY)
+        .and_then(|value| value.strip_prefix(revision)?.strip_prefix('/'));
     let trial = named.and_then(|trial| trial.parse().ok()).unwrap_or(0);
-    if (0..MOST_TRIALS).contains(&trial) { trial } else { 0 }
+    if (0..MOST_TRIALS).contains(&trial) {
+        trial
+    } else {
+        0
+    }
 }
 
 /// No revision is tried so often.
@@ -46,7 +52,10 @@ pub fn rollback<'a>(observed: &'a Observed, serving: &str) -> Option<&'a str> {
 pub fn pending_rollback(observed: &Observed) -> Option<&str> {
     let value = observed.annotation(annotations::ROLLBACK)?;
     let done = observed.service.status.as_ref().is_some_and(|status| {
-        status.commands.iter().any(|command| command.verb == ROLLBACK && command.value == value)
+        status
+            .commands
+            .iter()
+            .any(|command| command.verb == ROLLBACK && command.value == value)
     });
     (!done).then_some(value)
 }

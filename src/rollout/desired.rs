@@ -69,7 +69,11 @@ struct Allocation {
 
 /// What the situation of `draft` wants.
 pub fn desired(draft: &Draft<'_>) -> Desired {
-    let Allocation { sizes, traffic, waiting_for } = allocate(draft);
+    let Allocation {
+        sizes,
+        traffic,
+        waiting_for,
+    } = allocate(draft);
     let records = kept_records(draft);
     let identity = Identity::of(&draft.observed.service, draft.observed.namespace());
     let exposure = exposure(draft, &traffic);
@@ -81,7 +85,8 @@ pub fn desired(draft: &Draft<'_>) -> Desired {
     }
     // What two revisions share is the newcomer's: its pods are the ones that start.
     let coming = draft.situation.state.coming();
-    let (newcomer, others): (Vec<_>, Vec<_>) = sizes.iter().partition(|(name, _)| Some(name.as_str()) == coming);
+    let (newcomer, others): (Vec<_>, Vec<_>) =
+        sizes.iter().partition(|(name, _)| Some(name.as_str()) == coming);
     for (name, replicas) in others.into_iter().chain(newcomer) {
         if let Some(record) = draft.records.get(name) {
             children.extend(revision_children(draft, &identity, record, *replicas, &traffic));
@@ -89,7 +94,10 @@ pub fn desired(draft: &Draft<'_>) -> Desired {
     }
     children.extend(service_children(draft, &identity, &exposure, &traffic));
     Desired {
-        children: children.into_iter().map(|child| ((child.kind, child.name.clone()), child)).collect(),
+        children: children
+            .into_iter()
+            .map(|child| ((child.kind, child.name.clone()), child))
+            .collect(),
         records,
         sizes,
         traffic,
@@ -109,13 +117,20 @@ fn revision_children(
     let mut children = vec![render::deployment(identity, record, replicas)];
     children.extend(render::config_maps(identity, record));
     let copies = draft.observed.secret_copies.iter().filter(|copy| {
-        record.data.snapshots.iter().any(|s| s.source.copy_name(&record.name) == copy.name)
+        record
+            .data
+            .snapshots
+            .iter()
+            .any(|s| s.source.copy_name(&record.name) == copy.name)
     });
     children.extend(copies.cloned());
     children.extend(render::service_account(identity, &record.data.input));
     if traffic.includes(&record.name) {
         let operation = &draft.observed.spec().operation;
-        let fewest = operation.autoscaling.as_ref().map_or(draft.wanted(), |a| a.min_replicas.min(draft.wanted()));
+        let fewest = operation
+            .autoscaling
+            .as_ref()
+            .map_or(draft.wanted(), |a| a.min_replicas.min(draft.wanted()));
         children.extend(render::disruption_budget(identity, record, operation, fewest));
     }
     children
@@ -149,7 +164,8 @@ fn service_children(
         children.extend(render::monitor(identity, monitoring, exposure));
     }
     children.retain(|child| {
-        child.kind.presence() == render::KindPresence::Always || draft.observed.served_kinds.contains(&child.kind)
+        child.kind.presence() == render::KindPresence::Always
+            || draft.observed.served_kinds.contains(&child.kind)
     });
     children
 }
@@ -168,12 +184,22 @@ fn exposure(draft: &Draft<'_>, traffic: &TrafficTarget) -> Exposure {
     match (stable, candidate) {
         (Some(stable), Some(candidate)) => {
             let union = Exposure::union(&stable, &candidate);
-            let flipped = live.get(1).is_some_and(|name| *traffic == TrafficTarget::Only((*name).to_owned()));
+            let flipped = live
+                .get(1)
+                .is_some_and(|name| *traffic == TrafficTarget::Only((*name).to_owned()));
             if !flipped || compatibility(&stable, &candidate) == Compatibility::Together {
                 return union;
             }
-            let Exposure { ports, container_ports, .. } = Exposure::union(&candidate, &stable);
-            Exposure { ports, container_ports, ..union }
+            let Exposure {
+                ports,
+                container_ports,
+                ..
+            } = Exposure::union(&candidate, &stable);
+            Exposure {
+                ports,
+                container_ports,
+                ..union
+            }
         }
         (Some(only), None) | (None, Some(only)) => Exposure::of(&only),
         (None, None) => Exposure::of(&draft.observed.spec().exposure),
@@ -198,7 +224,11 @@ fn kept_records(draft: &Draft<'_>) -> BTreeSet<String> {
     kept.extend(state.candidate().map(str::to_owned));
     kept.extend(draft.target().map(|target| target.name.clone()));
     kept.extend(kept.clone().iter().filter_map(|name| draft.rollback_to(name)));
-    let mut others: Vec<&Record> = draft.records.values().filter(|r| !kept.contains(&r.name)).collect();
+    let mut others: Vec<&Record> = draft
+        .records
+        .values()
+        .filter(|r| !kept.contains(&r.name))
+        .collect();
     others.sort_by_key(|record| std::cmp::Reverse(record.number));
     let limit = draft.observed.spec().operation.revision_history_limit();
     let others: Vec<String> = others.into_iter().take(limit).map(|r| r.name.clone()).collect();
@@ -210,7 +240,11 @@ fn kept_records(draft: &Draft<'_>) -> BTreeSet<String> {
 fn allocate(draft: &Draft<'_>) -> Allocation {
     let wanted = draft.wanted();
     match &draft.situation.state {
-        State::Fresh => Allocation { sizes: BTreeMap::new(), traffic: TrafficTarget::Nobody, waiting_for: None },
+        State::Fresh => Allocation {
+            sizes: BTreeMap::new(),
+            traffic: TrafficTarget::Nobody,
+            waiting_for: None,
+        },
         State::Starting { candidate, .. } => starting(draft, candidate),
         State::Steady { stable, .. } => alone(stable, wanted),
         State::Rolling(change) => rolling(draft, change),
@@ -232,9 +266,15 @@ fn starting(draft: &Draft<'_>, candidate: &str) -> Allocation {
     let stray = draft.stray_pods();
     if stray > 0 && draft.strategy_type() == StrategyType::Recreate {
         let waiting_for = Some(format!("{stray} pods of other revisions to end"));
-        return Allocation { waiting_for, ..alone(candidate, draft.size(candidate).asked.min(draft.wanted())) };
+        return Allocation {
+            waiting_for,
+            ..alone(candidate, draft.size(candidate).asked.min(draft.wanted()))
+        };
     }
-    Allocation { waiting_for: Some(pods_ready(draft, candidate)), ..alone(candidate, draft.wanted()) }
+    Allocation {
+        waiting_for: Some(pods_ready(draft, candidate)),
+        ..alone(candidate, draft.wanted())
+    }
 }
 
 /// One of two revisions: the `first` one, unless only the `second` one has ready pods.
@@ -246,15 +286,26 @@ fn serving(draft: &Draft<'_>, first: &str, second: &str) -> TrafficTarget {
 /// The size of a revision as those who would rely on its pods see it.
 fn size_in_traffic(draft: &Draft<'_>, revision: &str) -> Size {
     let size = draft.size(revision);
-    if draft.reaches(revision) { size } else { size.unreached() }
+    if draft.reaches(revision) {
+        size
+    } else {
+        size.unreached()
+    }
 }
 
 fn both(leaving: &str, coming: &str, targets: SizeTargets) -> BTreeMap<String, i32> {
-    BTreeMap::from([(leaving.to_owned(), targets.leaving), (coming.to_owned(), targets.coming)])
+    BTreeMap::from([
+        (leaving.to_owned(), targets.leaving),
+        (coming.to_owned(), targets.coming),
+    ])
 }
 
 fn pods_ready(draft: &Draft<'_>, revision: &str) -> String {
-    format!("{} of {} pods of {revision} are ready", draft.counts(revision).ready, draft.wanted())
+    format!(
+        "{} of {} pods of {revision} are ready",
+        draft.counts(revision).ready,
+        draft.wanted()
+    )
 }
 
 fn rolling(draft: &Draft<'_>, change: &Change) -> Allocation {
@@ -277,14 +328,24 @@ fn rolling(draft: &Draft<'_>, change: &Change) -> Allocation {
     let (traffic, waiting_for) = match pace {
         Pace::Lots(_) => (TrafficTarget::Shared, pods_ready(draft, candidate)),
         Pace::FullSize => (serving(draft, stable, candidate), pods_ready(draft, candidate)),
-        Pace::OneAtATime if new.asked > 0 => (TrafficTarget::Only(candidate.clone()), pods_ready(draft, candidate)),
+        Pace::OneAtATime if new.asked > 0 => (
+            TrafficTarget::Only(candidate.clone()),
+            pods_ready(draft, candidate),
+        ),
         Pace::OneAtATime => {
             let ending = old.counts.live + old.counts.terminating;
-            (TrafficTarget::Only(stable.clone()), format!("{ending} pods of {stable} to end"))
+            (
+                TrafficTarget::Only(stable.clone()),
+                format!("{ending} pods of {stable} to end"),
+            )
         }
     };
     // Pods that callers cannot get to make up for none of those that leave.
-    let new = if matches!(pace, Pace::Lots(_)) { size_in_traffic(draft, candidate) } else { new };
+    let new = if matches!(pace, Pace::Lots(_)) {
+        size_in_traffic(draft, candidate)
+    } else {
+        new
+    };
     Allocation {
         sizes: both(stable, candidate, exchange(pace, draft.wanted(), old, new)),
         traffic,
@@ -302,10 +363,21 @@ fn promoting(draft: &Draft<'_>, change: &Change) -> Allocation {
     let waiting = if draft.in_force(&change.candidate) {
         pods_ready(draft, &change.candidate)
     } else {
-        format!("the endpoints of Service {} to be those of {} alone", draft.observed.name(), change.candidate)
+        format!(
+            "the endpoints of Service {} to be those of {} alone",
+            draft.observed.name(),
+            change.candidate
+        )
     };
     Allocation {
-        sizes: both(&change.stable, &change.candidate, SizeTargets { leaving, coming: draft.wanted() }),
+        sizes: both(
+            &change.stable,
+            &change.candidate,
+            SizeTargets {
+                leaving,
+                coming: draft.wanted(),
+            },
+        ),
         traffic: serving(draft, &change.candidate, &change.stable),
         waiting_for: Some(waiting),
     }
@@ -319,7 +391,14 @@ fn baking(draft: &Draft<'_>, change: &Change) -> Allocation {
     let leaving = if stays { old.asked.min(draft.wanted()) } else { 0 };
     let bake = draft.observed.spec().operation.strategy().bake_seconds();
     Allocation {
-        sizes: both(&change.stable, &change.candidate, SizeTargets { leaving, coming: draft.wanted() }),
+        sizes: both(
+            &change.stable,
+            &change.candidate,
+            SizeTargets {
+                leaving,
+                coming: draft.wanted(),
+            },
+        ),
         traffic: serving(draft, &change.candidate, &change.stable),
         waiting_for: Some(format!("{bake} s without trouble of {}", change.candidate)),
     }
@@ -329,37 +408,66 @@ fn returning(draft: &Draft<'_>, back: &Return) -> Allocation {
     let wanted = draft.wanted();
     let failed = draft.size(&back.candidate);
     let pace = draft.pace(&back.candidate, &back.stable);
-    let targets = go_home(pace, wanted, failed, size_in_traffic(draft, &back.stable), room(draft, &back.stable));
+    let targets = go_home(
+        pace,
+        wanted,
+        failed,
+        size_in_traffic(draft, &back.stable),
+        room(draft, &back.stable),
+    );
     Allocation {
         sizes: both(&back.candidate, &back.stable, targets),
         traffic: homeward(draft, back, pace),
-        waiting_for: Some(format!("{}, {} of {} to end", pods_ready(draft, &back.stable), failed.counts.live, back.candidate)),
+        waiting_for: Some(format!(
+            "{}, {} of {} to end",
+            pods_ready(draft, &back.stable),
+            failed.counts.live,
+            back.candidate
+        )),
     }
 }
 
 /// Whether pods of another revision stand in the way of those of `home`: no other trouble gets better by their leaving.
 fn room(draft: &Draft<'_>, home: &str) -> Room {
     match draft.assess_home(home) {
-        Assessment::Fault(fault) if fault.reason == "Unschedulable" || fault.message.contains("exceeded quota") => {
-            let pods = draft.observed.pods_of(home).iter().filter(|pod| pod.standing != Standing::Deleting);
+        Assessment::Fault(fault)
+            if fault.reason == "Unschedulable" || fault.message.contains("exceeded quota") =>
+        {
+            let pods = draft
+                .observed
+                .pods_of(home)
+                .iter()
+                .filter(|pod| pod.standing != Standing::Deleting);
             let placed = pods.filter(|pod| pod.scheduling == Scheduling::Scheduled).count();
-            Room::Needed { placed: i32::try_from(placed).unwrap_or(i32::MAX) }
+            Room::Needed {
+                placed: i32::try_from(placed).unwrap_or(i32::MAX),
+            }
         }
-        Assessment::Fault(_) | Assessment::Fine | Assessment::Watching { .. } | Assessment::Hold { .. } => Room::Enough,
+        Assessment::Fault(_) | Assessment::Fine | Assessment::Watching { .. } | Assessment::Hold { .. } => {
+            Room::Enough
+        }
     }
 }
 
 /// Who gets traffic on the way back: home alone as soon as it is warm enough, or nobody else serves; until then both,
 /// or, where pods of both cannot stand behind one Service, whoever serves more.
 fn homeward(draft: &Draft<'_>, back: &Return, pace: Pace) -> TrafficTarget {
-    let (failed, home) = (draft.counts(&back.candidate).ready, draft.counts(&back.stable).ready);
+    let (failed, home) = (
+        draft.counts(&back.candidate).ready,
+        draft.counts(&back.stable).ready,
+    );
     let warm = home > 0 && home >= draft.wanted() - draft.surge().below;
     let only = |name: &String| TrafficTarget::Only(name.clone());
     if warm || failed == 0 || pace == Pace::OneAtATime {
         return only(&back.stable);
     }
-    if draft.stray_pods() > 0 || draft.compatible(&back.candidate, &back.stable) == Compatibility::OneAtATime {
-        return if home >= failed { only(&back.stable) } else { only(&back.candidate) };
+    if draft.stray_pods() > 0 || draft.compatible(&back.candidate, &back.stable) == Compatibility::OneAtATime
+    {
+        return if home >= failed {
+            only(&back.stable)
+        } else {
+            only(&back.candidate)
+        };
     }
     TrafficTarget::Shared
 }

@@ -12,7 +12,9 @@ use super::plan::{EventDraft, EventKind};
 use super::replicas::{Pace, Size, Surge};
 use super::resolve::Resolution;
 use super::state::{Change, Situation, State};
-use crate::api::{Blame, CommandStatus, ExposureSpec, HistoryEntry, Port, PortService, ReturnCause, StrategyType};
+use crate::api::{
+    Blame, CommandStatus, ExposureSpec, HistoryEntry, Port, PortService, ReturnCause, StrategyType,
+};
 use crate::health::{self, Assessment, Counts, Fault, Limits, Traffic};
 use crate::render::{ChildKind, Compatibility, compatibility};
 use crate::revision::{ContainerPort, Record};
@@ -70,16 +72,24 @@ impl<'a> Draft<'a> {
     pub fn new(observed: &'a Observed, resolution: Resolution, now: Timestamp) -> Self {
         let written = observed.service.status.as_ref().and_then(|s| s.rollout.as_ref());
         // An impossible state is made good like a lost one: by looking at what runs.
-        let situation = written.and_then(|rollout| Situation::read(rollout).ok()).unwrap_or_else(|| {
-            // The number of the rollout still only grows.
-            Situation { seq: written.map_or(0, |rollout| rollout.seq), ..Situation::fresh() }
-        });
+        let situation = written
+            .and_then(|rollout| Situation::read(rollout).ok())
+            .unwrap_or_else(|| {
+                // The number of the rollout still only grows.
+                Situation {
+                    seq: written.map_or(0, |rollout| rollout.seq),
+                    ..Situation::fresh()
+                }
+            });
         Self {
             observed,
             now,
             resolution,
             situation: situation.not_after(now),
-            records: observed.lasting_records().map(|record| (record.name.clone(), record.clone())).collect(),
+            records: observed
+                .lasting_records()
+                .map(|record| (record.name.clone(), record.clone()))
+                .collect(),
             edges: Vec::new(),
             ended: Vec::new(),
             commands: Vec::new(),
@@ -130,7 +140,11 @@ impl<'a> Draft<'a> {
     /// before the next may start, those that are ending too.
     pub fn stray_pods(&self) -> i32 {
         let live = self.situation.state.live();
-        let stray = self.observed.pods.iter().filter(|(revision, _)| !live.contains(&revision.as_str()));
+        let stray = self
+            .observed
+            .pods
+            .iter()
+            .filter(|(revision, _)| !live.contains(&revision.as_str()));
         stray
             .map(|(_, pods)| {
                 let counts = health::readiness(pods);
@@ -153,7 +167,11 @@ impl<'a> Draft<'a> {
         if self.is_target(&record.name) && !self.suspended() {
             return self.observed.spec().exposure.clone();
         }
-        record.notes.exposure.clone().unwrap_or_else(|| self.found_exposure(record))
+        record
+            .notes
+            .exposure
+            .clone()
+            .unwrap_or_else(|| self.found_exposure(record))
     }
 
     /// What can be found out where the note is lost: the ports that the containers listen on, as the Service that
@@ -168,18 +186,31 @@ impl<'a> Draft<'a> {
                 ..Port::default()
             };
             let Some(service) = self.root_service() else {
-                return spec.ports.iter().find(|p| p.name == known.name).map_or(port.clone(), |p| Port {
-                    service_port: p.service_port,
-                    service: p.service,
-                    ..port
-                });
+                return spec
+                    .ports
+                    .iter()
+                    .find(|p| p.name == known.name)
+                    .map_or(port.clone(), |p| Port {
+                        service_port: p.service_port,
+                        service: p.service,
+                        ..port
+                    });
             };
             match service_port(&service.object, known) {
-                Some(number) => Port { service_port: Some(number), ..port },
-                None => Port { service: Some(PortService::Exclude), ..port },
+                Some(number) => Port {
+                    service_port: Some(number),
+                    ..port
+                },
+                None => Port {
+                    service: Some(PortService::Exclude),
+                    ..port
+                },
             }
         });
-        ExposureSpec { ports: ports.collect(), ..spec.clone() }
+        ExposureSpec {
+            ports: ports.collect(),
+            ..spec.clone()
+        }
     }
 
     /// Whether pods of two revisions can stand behind the Service together.
@@ -200,7 +231,9 @@ impl<'a> Draft<'a> {
             (StrategyType::RollingUpdate, Compatibility::Together) => {
                 // The revision before this one is known to have carried everything: one step of full size. Unless its
                 // name stands for another image by now.
-                if self.situation.previous.as_deref() == Some(candidate) && self.image_ids(candidate).len() <= 1 {
+                if self.situation.previous.as_deref() == Some(candidate)
+                    && self.image_ids(candidate).len() <= 1
+                {
                     Pace::FullSize
                 } else {
                     Pace::Lots(self.surge())
@@ -214,7 +247,12 @@ impl<'a> Draft<'a> {
         let status = self.observed.service.status.as_ref();
         let remembered = status.and_then(|s| s.revisions.iter().find(|r| r.name == revision));
         let mut ids = remembered.map(|r| r.image_ids.clone()).unwrap_or_default();
-        let mut now: Vec<&str> = self.observed.pods_of(revision).iter().filter_map(|pod| pod.image_id()).collect();
+        let mut now: Vec<&str> = self
+            .observed
+            .pods_of(revision)
+            .iter()
+            .filter_map(|pod| pod.image_id())
+            .collect();
         now.sort_unstable();
         for id in now {
             if ids.len() < IMAGE_IDS && !ids.iter().any(|known| known == id) {
@@ -227,11 +265,19 @@ impl<'a> Draft<'a> {
     /// Whether a Service stands before the pods.
     pub fn served(&self) -> bool {
         // Not by the spec: what it asks for may not be live yet.
-        self.root_service().is_some() || self.situation.state.live().into_iter().any(|revision| self.has_port(revision))
+        self.root_service().is_some()
+            || self
+                .situation
+                .state
+                .live()
+                .into_iter()
+                .any(|revision| self.has_port(revision))
     }
 
     fn root_service(&self) -> Option<&LiveChild> {
-        self.observed.children.get(&(ChildKind::Service, self.observed.name().to_owned()))
+        self.observed
+            .children
+            .get(&(ChildKind::Service, self.observed.name().to_owned()))
     }
 
     /// The one revision that the root Service selects. `None`: it selects all, or there is none.
@@ -269,7 +315,9 @@ impl<'a> Draft<'a> {
 
     /// Whether `revision` has a port that belongs into the Service.
     fn has_port(&self, revision: &str) -> bool {
-        self.records.get(revision).is_none_or(|record| self.exposure_of(record).ports.iter().any(Port::in_service))
+        self.records
+            .get(revision)
+            .is_none_or(|record| self.exposure_of(record).ports.iter().any(Port::in_service))
     }
 
     /// What the pods say about a candidate.
@@ -279,7 +327,10 @@ impl<'a> Draft<'a> {
             State::Fresh | State::Starting { .. } | State::Steady { .. } => None,
             State::Rolling(_) | State::Promoting(_) | State::Returning(_) => None,
         };
-        let limits = Limits { serving_since, ..Limits::from(&self.observed.spec().operation.strategy()) };
+        let limits = Limits {
+            serving_since,
+            ..Limits::from(&self.observed.spec().operation.strategy())
+        };
         self.assess_within(candidate, stable, &limits, traffic)
     }
 
@@ -288,16 +339,41 @@ impl<'a> Draft<'a> {
     pub fn assess_home(&self, home: &str) -> Assessment {
         let limits = Limits::from(&self.observed.spec().operation.strategy());
         let unschedulable_seconds = limits.unschedulable_seconds.min(HOMELESS_SECONDS);
-        self.assess_within(home, None, &Limits { unschedulable_seconds, ..limits }, Traffic::None)
+        self.assess_within(
+            home,
+            None,
+            &Limits {
+                unschedulable_seconds,
+                ..limits
+            },
+            Traffic::None,
+        )
     }
 
-    fn assess_within(&self, candidate: &str, stable: Option<&str>, limits: &Limits, traffic: Traffic) -> Assessment {
+    fn assess_within(
+        &self,
+        candidate: &str,
+        stable: Option<&str>,
+        limits: &Limits,
+        traffic: Traffic,
+    ) -> Assessment {
         if let Some(fault) = self.refused(candidate) {
             return Assessment::Fault(fault);
         }
         let stable = stable.map(|name| self.observed.pods_of(name)).unwrap_or_default();
-        let found = health::assess(self.observed.pods_of(candidate), stable, limits, traffic, self.now);
-        match (&found, self.observed.deployment_of(candidate).and_then(|d| d.failure.as_ref())) {
+        let found = health::assess(
+            self.observed.pods_of(candidate),
+            stable,
+            limits,
+            traffic,
+            self.now,
+        );
+        match (
+            &found,
+            self.observed
+                .deployment_of(candidate)
+                .and_then(|d| d.failure.as_ref()),
+        ) {
             (Assessment::Fine | Assessment::Watching { .. }, Some(fault)) => Assessment::Fault(fault.clone()),
             _ => found,
         }
@@ -308,24 +384,49 @@ impl<'a> Draft<'a> {
         if self.tried_now() {
             return None;
         }
-        let deployment = (ChildKind::Deployment, self.records.get(revision)?.data.deployment.clone());
-        if self.observed.children.get(&deployment).is_some_and(LiveChild::is_taken) {
+        let deployment = (
+            ChildKind::Deployment,
+            self.records.get(revision)?.data.deployment.clone(),
+        );
+        if self
+            .observed
+            .children
+            .get(&deployment)
+            .is_some_and(LiveChild::is_taken)
+        {
             let message = format!("Deployment {} exists and is not ours", deployment.1);
-            return Some(Fault { blame: Blame::Environment, reason: "NameTaken".to_owned(), message });
+            return Some(Fault {
+                blame: Blame::Environment,
+                reason: "NameTaken".to_owned(),
+                message,
+            });
         }
         let is_part = |key: &ChildKey| key == &deployment || is_part_of(key, revision);
         let outdated = |key: &ChildKey, failure: &Failure| {
             // Without a digest it was a delete that was refused, which says nothing about the revision.
             failure.digest.is_empty()
-                || self.observed.children.get(key).is_some_and(|live| live.applied.as_ref() == Some(&failure.digest))
+                || self
+                    .observed
+                    .children
+                    .get(key)
+                    .is_some_and(|live| live.applied.as_ref() == Some(&failure.digest))
         };
-        let refused = self.observed.failures.iter().filter(|(key, failure)| is_part(key) && !outdated(key, failure));
+        let refused = self
+            .observed
+            .failures
+            .iter()
+            .filter(|(key, failure)| is_part(key) && !outdated(key, failure));
         refused.filter_map(|(key, failure)| refusal(key, failure)).next()
     }
 
     /// Whether a revision is about to be tried: what was refused before is no word about this trial.
     pub fn tried_now(&self) -> bool {
-        self.edges.iter().any(|edge| matches!(edge, Edge::Start | Edge::StartOver | Edge::Roll | Edge::FixForward))
+        self.edges.iter().any(|edge| {
+            matches!(
+                edge,
+                Edge::Start | Edge::StartOver | Edge::Roll | Edge::FixForward
+            )
+        })
     }
 
     /// What the pods say about the candidate of `change`.
@@ -336,14 +437,23 @@ impl<'a> Draft<'a> {
                 Pace::Lots(_) if change.progress.ready_high > 0 => Traffic::Carrying,
                 Pace::Lots(_) | Pace::FullSize | Pace::OneAtATime => Traffic::None,
             },
-            State::Fresh | State::Starting { .. } | State::Steady { .. } | State::Returning(_) => Traffic::None,
+            State::Fresh | State::Starting { .. } | State::Steady { .. } | State::Returning(_) => {
+                Traffic::None
+            }
         };
         self.assess(&change.candidate, Some(&change.stable), traffic)
     }
 
     /// When a rollout without further progress is taken back.
     pub fn deadline(&self, progress: super::state::Progress) -> Timestamp {
-        later(progress.at, self.observed.spec().operation.strategy().progress_deadline_seconds())
+        later(
+            progress.at,
+            self.observed
+                .spec()
+                .operation
+                .strategy()
+                .progress_deadline_seconds(),
+        )
     }
 
     /// The end of the pause before the next trial.
@@ -369,7 +479,11 @@ impl<'a> Draft<'a> {
 
     /// Tells people.
     pub fn event(&mut self, kind: EventKind, reason: &str, note: String) {
-        self.events.push(EventDraft { kind, reason: reason.to_owned(), note });
+        self.events.push(EventDraft {
+            kind,
+            reason: reason.to_owned(),
+            note,
+        });
     }
 
     /// Takes an edge.
@@ -385,7 +499,11 @@ impl<'a> Draft<'a> {
         self.ended.push(HistoryEntry {
             seq: self.situation.seq,
             revision: revision.to_owned(),
-            image: self.records.get(revision).map(|r| r.image().to_owned()).unwrap_or_default(),
+            image: self
+                .records
+                .get(revision)
+                .map(|r| r.image().to_owned())
+                .unwrap_or_default(),
             outcome: outcome.to_owned(),
             reason: cause.map(|c| c.reason.clone()),
             started_at: time(self.situation.started_at),
@@ -403,14 +521,19 @@ fn refusal((kind, name): &ChildKey, failure: &Failure) -> Option<Fault> {
         FailureClass::Transient => return None,
     };
     let message = format!("{} {name}: {}", kind.kind(), failure.message);
-    Some(Fault { blame, reason: reason.to_owned(), message })
+    Some(Fault {
+        blame,
+        reason: reason.to_owned(),
+        message,
+    })
 }
 
 /// Whether an object belongs to one revision alone: it is called like it, or like it with a suffix.
 fn is_part_of((kind, name): &ChildKey, revision: &str) -> bool {
     match kind {
         ChildKind::ControllerRevision | ChildKind::ConfigMap | ChildKind::Secret | ChildKind::Deployment => {
-            name.strip_prefix(revision).is_some_and(|suffix| suffix.is_empty() || suffix.starts_with('-'))
+            name.strip_prefix(revision)
+                .is_some_and(|suffix| suffix.is_empty() || suffix.starts_with('-'))
         }
         ChildKind::ServiceAccount
         | ChildKind::NetworkPolicy
@@ -438,5 +561,6 @@ fn service_port(service: &Value, known: &ContainerPort) -> Option<i32> {
 
 /// `seconds` after a time; the time itself where that cannot be said.
 pub fn later(from: Timestamp, seconds: i64) -> Timestamp {
-    from.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(from)
+    from.checked_add(SignedDuration::from_secs(seconds))
+        .unwrap_or(from)
 }

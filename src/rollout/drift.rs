@@ -20,7 +20,8 @@ fn compare(path: &str, wanted: &Value, live: Option<&Value>) -> Option<String> {
         (Value::Object(fields), None) if fields.is_empty() => None,
         (wanted, None) => (!stored_as_absence(path, wanted)).then(|| path.to_owned()),
         (Value::Object(fields), Some(Value::Object(live))) => {
-            let differs = |(key, value): (&String, &Value)| compare(&format!("{path}.{key}"), value, live.get(key));
+            let differs =
+                |(key, value): (&String, &Value)| compare(&format!("{path}.{key}"), value, live.get(key));
             fields.iter().find_map(differs).or_else(|| {
                 let more = live.keys().find(|key| !fields.contains_key(*key));
                 more.filter(|_| is_whole(path)).map(|key| format!("{path}.{key}"))
@@ -41,7 +42,15 @@ fn compare(path: &str, wanted: &Value, live: Option<&Value>) -> Option<String> {
 /// Maps that belong to their owner as a whole: a key that somebody adds to a selector makes it select something else.
 fn is_whole(path: &str) -> bool {
     let field = path.rsplit('.').next().unwrap_or(path);
-    ["selector", "matchLabels", "podSelector", "namespaceSelector", "nodeSelector", "labelSelector"].contains(&field)
+    [
+        "selector",
+        "matchLabels",
+        "podSelector",
+        "namespaceSelector",
+        "nodeSelector",
+        "labelSelector",
+    ]
+    .contains(&field)
 }
 
 /// Zero values of fields that are no pointers in Kubernetes' Go types are not stored.
@@ -51,7 +60,17 @@ fn stored_as_absence(path: &str, wanted: &Value) -> bool {
         Value::Number(number) => number.as_i64() == Some(0),
         Value::Bool(value) => {
             let field = path.rsplit('.').next().unwrap_or(path);
-            !value && ["readOnly", "hostNetwork", "hostPID", "hostIPC", "stdin", "stdinOnce", "tty"].contains(&field)
+            !value
+                && [
+                    "readOnly",
+                    "hostNetwork",
+                    "hostPID",
+                    "hostIPC",
+                    "stdin",
+                    "stdinOnce",
+                    "tty",
+                ]
+                .contains(&field)
         }
         Value::Null | Value::Array(_) | Value::Object(_) => false,
     }
@@ -77,7 +96,9 @@ fn compare_lists(path: &str, wanted: &[Value], live: &[Value]) -> Option<String>
 
 fn holds_quantities(path: &str) -> bool {
     [".requests.", ".limits."].iter().any(|part| path.contains(part))
-        || [".sizeLimit", ".storage", ".averageValue", ".divisor", ".value"].iter().any(|end| path.ends_with(end))
+        || [".sizeLimit", ".storage", ".averageValue", ".divisor", ".value"]
+            .iter()
+            .any(|end| path.ends_with(end))
             && !path.contains(".env[")
 }
 
@@ -105,22 +126,32 @@ mod tests {
     fn what_others_change_or_take_is_named() {
         let wanted = json!({"spec": {"replicas": 3, "selector": {"a": "b"}, "rules": [{"host": "x"}]}});
         assert_eq!(
-            difference(&wanted, &json!({"spec": {"replicas": 5, "selector": {"a": "b"}, "rules": [{"host": "x"}]}})),
+            difference(
+                &wanted,
+                &json!({"spec": {"replicas": 5, "selector": {"a": "b"}, "rules": [{"host": "x"}]}})
+            ),
             Some(".spec.replicas".to_owned())
         );
         assert_eq!(
-            difference(&wanted, &json!({"spec": {"replicas": 3, "rules": [{"host": "x"}]}})),
+            difference(
+                &wanted,
+                &json!({"spec": {"replicas": 3, "rules": [{"host": "x"}]}})
+            ),
             Some(".spec.selector".to_owned())
         );
         assert_eq!(
-            difference(&wanted, &json!({"spec": {"replicas": 3, "selector": {"a": "b"}, "rules": [{"host": "x"}, {}]}})),
+            difference(
+                &wanted,
+                &json!({"spec": {"replicas": 3, "selector": {"a": "b"}, "rules": [{"host": "x"}, {}]}})
+            ),
             Some(".spec.rules".to_owned())
         );
     }
 
     #[test]
     fn a_key_that_is_added_to_a_selector_is_a_difference() {
-        let wanted = json!({"spec": {"selector": {"a": "b"}, "template": {"metadata": {"labels": {"a": "b"}}}}});
+        let wanted =
+            json!({"spec": {"selector": {"a": "b"}, "template": {"metadata": {"labels": {"a": "b"}}}}});
         let live = json!({"spec": {"selector": {"a": "b"}, "template": {"metadata": {"labels": {"a": "b", "c": "d"}}}}});
         assert_eq!(difference(&wanted, &live), None);
         let live = json!({"spec": {"selector": {"a": "b", "c": "d"}, "template": {"metadata": {"labels": {"a": "b"}}}}});
@@ -129,10 +160,13 @@ mod tests {
 
     #[test]
     fn quantities_are_compared_by_value_and_environment_by_text() {
-        let wanted = json!({"resources": {"requests": {"cpu": "0.5"}}, "env": [{"name": "CPU", "value": "1000m"}]});
-        let live = json!({"resources": {"requests": {"cpu": "500m"}}, "env": [{"name": "CPU", "value": "1000m"}]});
+        let wanted =
+            json!({"resources": {"requests": {"cpu": "0.5"}}, "env": [{"name": "CPU", "value": "1000m"}]});
+        let live =
+            json!({"resources": {"requests": {"cpu": "500m"}}, "env": [{"name": "CPU", "value": "1000m"}]});
         assert_eq!(difference(&wanted, &live), None);
-        let live = json!({"resources": {"requests": {"cpu": "500m"}}, "env": [{"name": "CPU", "value": "1"}]});
+        let live =
+            json!({"resources": {"requests": {"cpu": "500m"}}, "env": [{"name": "CPU", "value": "1"}]});
         assert_eq!(difference(&wanted, &live), Some(".env[CPU].value".to_owned()));
     }
 }

@@ -109,14 +109,14 @@ pub const EDGES: [EdgeRow; 16] = [
         edge: Edge::Started,
         from: &[Starting],
         to: &[Steady],
-        when: "all pods of b are ready",
+        when: "all pods of b are ready; or the spec resolves to c, and some are",
         then: "checkpoint stable = b",
     },
     EdgeRow {
         edge: Edge::StartOver,
         from: &[Starting],
         to: &[Starting],
-        when: "the spec resolves to c",
+        when: "the spec resolves to c, and no pod of b is ready",
         then: "checkpoint c; record c, its objects; b's objects are deleted",
     },
     EdgeRow {
@@ -181,14 +181,16 @@ pub const EDGES: [EdgeRow; 16] = [
         edge: Edge::FixForward,
         from: &[Rolling, Promoting, Baking, Returning],
         to: &[Rolling],
-        when: "the spec resolves to c, not rejected, while a serves nothing and cannot be returned to",
+        when: "the spec resolves to c, not rejected, while a serves nothing and cannot be returned to; or a return is \
+               stuck past its deadline",
         then: "checkpoint c against what still serves; the other one's pods go",
     },
     EdgeRow {
         edge: Edge::Returned,
         from: &[Returning],
         to: &[Steady],
-        when: "a has all wanted pods ready, the root Service leads to a alone, and b has no pod left",
+        when: "a has all wanted pods ready (past the deadline: any), the root Service leads to a alone, and b has no \
+               pod left",
         then: "checkpoint stable = a, why b is not there, and when it is tried again, if ever",
     },
     EdgeRow {
@@ -217,6 +219,10 @@ mod tests {
         edges.sort_unstable();
         edges.dedup();
         assert_eq!(edges.len(), EDGES.len());
-        assert!(EDGES.iter().all(|row| !row.when.is_empty() && !row.then.is_empty() && !row.to.is_empty()));
+        assert!(
+            EDGES
+                .iter()
+                .all(|row| !row.when.is_empty() && !row.then.is_empty() && !row.to.is_empty())
+        );
     }
 }

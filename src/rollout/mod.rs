@@ -9,8 +9,8 @@
 //! a function of the state ([`desired`]); what has to be written for that is a comparison with what lives ([`drift`]).
 
 mod commands;
-mod draft;
 pub mod desired;
+mod draft;
 pub mod drift;
 mod edges;
 mod observed;
@@ -25,7 +25,8 @@ mod transition;
 
 pub use edges::{EDGES, Edge, EdgeRow};
 pub use observed::{
-    ChildKey, Contest, Deleting, DeploymentView, Endpoints, Failure, FailureClass, LiveChild, Observed, Ownership, Source, wanted_replicas,
+    ChildKey, Contest, Deleting, DeploymentView, Endpoints, Failure, FailureClass, LiveChild, Observed,
+    Ownership, Source, wanted_replicas,
 };
 pub use plan::{Apply, ApplyReason, Delete, EventDraft, EventKind, LabelPod, Plan, Step, Turn, plan};
 pub use replicas::{Pace, SizeTargets, Surge};

@@ -73,7 +73,12 @@ impl Observed {
     }
     /// The value of one of its annotations.
     pub fn annotation(&self, key: &str) -> Option<&str> {
-        self.service.metadata.annotations.as_ref()?.get(key).map(String::as_str)
+        self.service
+            .metadata
+            .annotations
+            .as_ref()?
+            .get(key)
+            .map(String::as_str)
     }
     /// The pods of one revision.
     pub fn pods_of(&self, revision: &str) -> &[PodSnapshot] {
@@ -87,15 +92,21 @@ impl Observed {
     }
     /// The records that are there to stay.
     pub fn lasting_records(&self) -> impl Iterator<Item = &Record> {
-        self.records.values().filter(|record| self.stays(ChildKind::ControllerRevision, &record.name))
+        self.records
+            .values()
+            .filter(|record| self.stays(ChildKind::ControllerRevision, &record.name))
     }
     /// The Deployments that are there to stay, by name.
     pub fn lasting_deployments(&self) -> impl Iterator<Item = (&String, &DeploymentView)> {
-        self.deployments.iter().filter(|(name, _)| self.stays(ChildKind::Deployment, name))
+        self.deployments
+            .iter()
+            .filter(|(name, _)| self.stays(ChildKind::Deployment, name))
     }
     /// The Deployment of one revision.
     pub fn deployment_of(&self, revision: &str) -> Option<&DeploymentView> {
-        self.lasting_deployments().find(|(_, d)| d.revision == revision).map(|(_, deployment)| deployment)
+        self.lasting_deployments()
+            .find(|(_, d)| d.revision == revision)
+            .map(|(_, deployment)| deployment)
     }
     /// How many pods the service needs to carry all of its traffic.
     pub fn wanted_replicas(&self) -> i32 {
@@ -107,7 +118,9 @@ impl Observed {
 pub fn wanted_replicas(spec: &MicroserviceSpec) -> i32 {
     match (&spec.operation.autoscaling, spec.operation.replicas) {
         (_, 0) | (None, _) => spec.operation.replicas,
-        (Some(bounds), replicas) => replicas.clamp(bounds.min_replicas, bounds.max_replicas.max(bounds.min_replicas)),
+        (Some(bounds), replicas) => {
+            replicas.clamp(bounds.min_replicas, bounds.max_replicas.max(bounds.min_replicas))
+        }
     }
 }
 

@@ -11,8 +11,8 @@ use super::draft::{Draft, Durable};
 use super::drift;
 use super::edges::Edge;
 use super::observed::{ChildKey, Deleting, LiveChild, Observed, Ownership};
-use super::roles::stale_labels;
 use super::resolve::resolve;
+use super::roles::stale_labels;
 use super::state::State;
 use super::status::{self, Worth};
 use super::transition::advance;
@@ -219,7 +219,12 @@ impl Turn {
             | ChildKind::ServiceAccount
             | ChildKind::NetworkPolicy => Self::Referred,
             ChildKind::Deployment => {
-                let replicas = |object: &Value| object.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1);
+                let replicas = |object: &Value| {
+                    object
+                        .pointer("/spec/replicas")
+                        .and_then(Value::as_i64)
+                        .unwrap_or(1)
+                };
                 match live {
                     Some(live) if replicas(&child.object) < replicas(&live.object) => Self::Shrinking,
                     Some(_) | None => Self::Growing,
@@ -239,7 +244,11 @@ impl Turn {
 
 /// Whether a record is there that cannot be read. Its data cannot be changed, and it is evidence.
 fn is_unreadable(draft: &Draft<'_>, key: &ChildKey) -> bool {
-    let live = draft.observed.children.get(key).filter(|live| live.deleting == Deleting::No);
+    let live = draft
+        .observed
+        .children
+        .get(key)
+        .filter(|live| live.deleting == Deleting::No);
     key.0 == ChildKind::ControllerRevision && live.is_some() && !draft.observed.records.contains_key(&key.1)
 }
 
@@ -253,9 +262,18 @@ fn difference(
     let observed = draft.observed;
     let (child, digest) = stamped(child, owner);
     let turn = Turn::of(&child, observed.children.get(key));
-    let refused = observed.failures.get(key).filter(|failure| failure.digest == digest && !draft.tried_now());
+    let refused = observed
+        .failures
+        .get(key)
+        .filter(|failure| failure.digest == digest && !draft.tried_now());
     let apply = |uid: Option<&str>, reason| {
-        Some(Apply { child: child.clone(), digest: digest.clone(), uid: uid.map(str::to_owned), reason, turn })
+        Some(Apply {
+            child: child.clone(),
+            digest: digest.clone(),
+            uid: uid.map(str::to_owned),
+            reason,
+            turn,
+        })
     };
     match observed.children.get(key) {
         // Refused before, and nothing has changed since: the retry comes with the back-off, which clears the failure.
@@ -264,7 +282,9 @@ fn difference(
         // An object on its way out keeps its name until it is gone.
         Some(live) if live.deleting == Deleting::Yes => None,
         None => apply(None, ApplyReason::Missing),
-        Some(live) if live.applied.as_deref() != Some(digest.as_str()) => apply(Some(&live.uid), ApplyReason::Changed),
+        Some(live) if live.applied.as_deref() != Some(digest.as_str()) => {
+            apply(Some(&live.uid), ApplyReason::Changed)
+        }
         Some(live) => {
             let path = drift::difference(&child.object, &live.object)?;
             apply(Some(&live.uid), ApplyReason::Drifted(path))
@@ -280,7 +300,9 @@ fn stamped(child: &Child, owner: Option<&OwnerReference>) -> (Child, String) {
     };
     let digest = RevisionDigest::of_value(&child.object).short(16);
     if let Some(metadata) = child.object.get_mut("metadata").and_then(Value::as_object_mut) {
-        let notes = metadata.entry("annotations").or_insert_with(|| Value::Object(serde_json::Map::new()));
+        let notes = metadata
+            .entry("annotations")
+            .or_insert_with(|| Value::Object(serde_json::Map::new()));
         if let Some(notes) = notes.as_object_mut() {
             notes.insert(annotations::APPLIED.to_owned(), Value::String(digest.clone()));
         }
@@ -301,18 +323,32 @@ fn deletes(draft: &Draft<'_>, wanted: &Desired) -> Vec<Step> {
         };
         let unwanted = !wanted.children.contains_key(&(*kind, name.clone()));
         let unreadable = *kind == ChildKind::ControllerRevision && !draft.records.contains_key(name);
-        ours && unwanted && !unreadable && live.deleting == Deleting::No && !still_mounted(draft, wanted, *kind, name)
+        ours && unwanted
+            && !unreadable
+            && live.deleting == Deleting::No
+            && !still_mounted(draft, wanted, *kind, name)
     });
     superfluous
-        .map(|((kind, name), live)| Step::Delete(Delete { kind: *kind, name: name.clone(), uid: live.uid.clone() }))
+        .map(|((kind, name), live)| {
+            Step::Delete(Delete {
+                kind: *kind,
+                name: name.clone(),
+                uid: live.uid.clone(),
+            })
+        })
         .collect()
 }
 
 /// Configuration of a revision stays until its last pod is gone, and copies of Secrets as long as its record.
 fn still_mounted(draft: &Draft<'_>, wanted: &Desired, kind: ChildKind, name: &str) -> bool {
-    let belongs = |revision: &str| name == revision || name.strip_prefix(revision).is_some_and(|s| s.starts_with('-'));
+    let belongs =
+        |revision: &str| name == revision || name.strip_prefix(revision).is_some_and(|s| s.starts_with('-'));
     match kind {
-        ChildKind::ConfigMap => draft.observed.pods.iter().any(|(revision, pods)| !pods.is_empty() && belongs(revision)),
+        ChildKind::ConfigMap => draft
+            .observed
+            .pods
+            .iter()
+            .any(|(revision, pods)| !pods.is_empty() && belongs(revision)),
         ChildKind::Secret => wanted.records.iter().any(|revision| belongs(revision)),
         ChildKind::ControllerRevision
         | ChildKind::ServiceAccount

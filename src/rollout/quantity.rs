@@ -4,7 +4,9 @@
 ///
 /// Grammar: <https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/>
 pub fn nanos(text: &str) -> Option<i128> {
-    let digits = text.find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '+' | '-'))).unwrap_or(text.len());
+    let digits = text
+        .find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '+' | '-')))
+        .unwrap_or(text.len());
     let (number, suffix) = text.split_at(digits);
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     let negative = whole.starts_with('-');
@@ -51,7 +53,13 @@ mod tests {
 
     #[test]
     fn different_texts_of_one_value_are_equal() {
-        for (a, b) in [("0.5", "500m"), ("1", "1000m"), ("1Gi", "1024Mi"), ("1e3", "1k"), ("128Mi", "134217728")] {
+        for (a, b) in [
+            ("0.5", "500m"),
+            ("1", "1000m"),
+            ("1Gi", "1024Mi"),
+            ("1e3", "1k"),
+            ("128Mi", "134217728"),
+        ] {
             assert_eq!(nanos(a), nanos(b), "{a} {b}");
             assert!(nanos(a).is_some());
         }

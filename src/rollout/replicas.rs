@@ -24,7 +24,11 @@ impl Surge {
         let pace = strategy.rolling_update.clone().unwrap_or_default();
         let above = scaled(pace.max_surge.as_ref(), 25, wanted, Rounding::Up);
         let below = scaled(pace.max_unavailable.as_ref(), 0, wanted, Rounding::Down);
-        if above == 0 && below == 0 { Self { above, below: 1 } } else { Self { above, below } }
+        if above == 0 && below == 0 {
+            Self { above, below: 1 }
+        } else {
+            Self { above, below }
+        }
     }
 }
 
@@ -49,7 +53,9 @@ fn scaled(value: Option<&IntOrString>, default_percent: i64, whole: i32, roundin
         Some(IntOrString::String(text)) => match text.strip_suffix('%').map(str::parse) {
             Some(Ok(number)) => percent(number),
             Some(Err(_)) => percent(default_percent),
-            None => text.parse().map_or_else(|_| percent(default_percent), |n: i32| n.max(0)),
+            None => text
+                .parse()
+                .map_or_else(|_| percent(default_percent), |n: i32| n.max(0)),
         },
         None => percent(default_percent),
     }
@@ -83,7 +89,13 @@ impl Size {
     /// The same where no caller can get to its pods: none of them counts as ready.
     #[must_use]
     pub fn unreached(self) -> Self {
-        Self { counts: Counts { ready: 0, ..self.counts }, ..self }
+        Self {
+            counts: Counts {
+                ready: 0,
+                ..self.counts
+            },
+            ..self
+        }
     }
     /// Ready pods that are to stay.
     fn ready(self) -> i32 {
@@ -105,17 +117,27 @@ pub fn exchange(pace: Pace, wanted: i32, leaving: Size, coming: Size) -> SizeTar
     match pace {
         Pace::Lots(surge) => {
             // The two together never ask for less than is wanted, also after somebody else scaled one of them.
-            let kept = (wanted - surge.below - coming.ready()).clamp(0, leaving.asked.max(wanted - coming.asked));
+            let kept =
+                (wanted - surge.below - coming.ready()).clamp(0, leaving.asked.max(wanted - coming.asked));
             // What leaves may have to grow first, where more pods are wanted than before.
             let taken = leaving.present().max(kept).saturating_add(coming.present());
             let room = wanted.saturating_add(surge.above).saturating_sub(taken).max(0);
-            SizeTargets { leaving: kept, coming: coming.asked.saturating_add(room).min(wanted) }
+            SizeTargets {
+                leaving: kept,
+                coming: coming.asked.saturating_add(room).min(wanted),
+            }
         }
         // The one carries all traffic until the other can.
-        Pace::FullSize => SizeTargets { leaving: wanted, coming: wanted },
+        Pace::FullSize => SizeTargets {
+            leaving: wanted,
+            coming: wanted,
+        },
         Pace::OneAtATime => {
             let gone = leaving.asked == 0 && leaving.counts.live == 0 && leaving.counts.terminating == 0;
-            SizeTargets { leaving: 0, coming: if gone { wanted } else { coming.asked.min(wanted) } }
+            SizeTargets {
+                leaving: 0,
+                coming: if gone { wanted } else { coming.asked.min(wanted) },
+            }
         }
     }
 }
@@ -123,9 +145,24 @@ pub fn exchange(pace: Pace, wanted: i32, leaving: Size, coming: Size) -> SizeTar
 /// The sizes of two revisions while nothing goes on: as they are, but for scaling.
 pub fn stand_still(pace: Pace, wanted: i32, leaving: Size, coming: Size) -> SizeTargets {
     let Surge { above, below } = match pace {
-        Pace::FullSize => return SizeTargets { leaving: wanted, coming: coming.asked.min(wanted) },
-        Pace::OneAtATime if coming.asked == 0 => return SizeTargets { leaving: wanted, coming: 0 },
-        Pace::OneAtATime if leaving.asked == 0 => return SizeTargets { leaving: 0, coming: wanted },
+        Pace::FullSize => {
+            return SizeTargets {
+                leaving: wanted,
+                coming: coming.asked.min(wanted),
+            };
+        }
+        Pace::OneAtATime if coming.asked == 0 => {
+            return SizeTargets {
+                leaving: wanted,
+                coming: 0,
+            };
+        }
+        Pace::OneAtATime if leaving.asked == 0 => {
+            return SizeTargets {
+                leaving: 0,
+                coming: wanted,
+            };
+        }
         Pace::OneAtATime => Surge { above: 0, below: 0 },
         Pace::Lots(surge) => surge,
     };
@@ -134,7 +171,10 @@ pub fn stand_still(pace: Pace, wanted: i32, leaving: Size, coming: Size) -> Size
     let needed = (wanted - below - coming.ready().min(share)).max(0);
     let highest = (most - share).max(needed);
     let kept = leaving.asked.clamp((wanted - share).min(highest), highest);
-    SizeTargets { leaving: kept, coming: share.min((most - kept).max(0)) }
+    SizeTargets {
+        leaving: kept,
+        coming: share.min((most - kept).max(0)),
+    }
 }
 
 /// What stands in the way of the pods of the revision that is returned to.
@@ -155,7 +195,10 @@ pub fn go_home(pace: Pace, wanted: i32, failed: Size, home: Size, room: Room) ->
     if failed.counts.ready == 0 {
         return match pace {
             Pace::OneAtATime => exchange(pace, wanted, failed, home),
-            Pace::Lots(_) | Pace::FullSize => SizeTargets { leaving: 0, coming: wanted },
+            Pace::Lots(_) | Pace::FullSize => SizeTargets {
+                leaving: 0,
+                coming: wanted,
+            },
         };
     }
     match pace {
@@ -169,14 +212,19 @@ fn make_room(wanted: i32, below: i32, failed: Size, home: Size, room: Room) -> S
     let needed = (wanted - below - home.ready()).clamp(0, failed.asked);
     let leaving = match room {
         Room::Enough => needed,
-        // One lot at a time: the next one only when the pods of the last are gone.
-        Room::Needed if failed.counts.live <= failed.asked && failed.counts.terminating == 0 => {
-            let lot = (wanted + 3) / 4;
-            needed.min((failed.asked - lot.max(1)).max(0))
+        // One lot at a time: the next one only when the pods of the last are gone, and home has taken their places.
+        // The last pod that serves is worth more than the room that it takes.
+        Room::Needed { placed } if failed.counts.live <= failed.asked && failed.counts.terminating == 0 => {
+            let lot = ((wanted + 3) / 4).max(1);
+            let fewest = (wanted - lot - placed).max(1).min(failed.asked);
+            needed.min((failed.asked - lot).max(fewest))
         }
-        Room::Needed => needed,
+        Room::Needed { .. } => needed,
     };
-    SizeTargets { leaving, coming: wanted }
+    SizeTargets {
+        leaving,
+        coming: wanted,
+    }
 }
 
 #[cfg(test)]

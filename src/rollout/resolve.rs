@@ -7,7 +7,8 @@ use super::observed::{DeploymentView, Observed, Source};
 use crate::api::MicroserviceSpec;
 use crate::render::{Identity, new_record};
 use crate::revision::{
-    ContainerPort, Presence, Record, RecordNotes, RecordedSnapshot, RevisionDigest, RevisionInput, SnapshotSource, sources,
+    ContainerPort, Presence, Record, RecordNotes, RecordedSnapshot, RevisionDigest, RevisionInput,
+    SnapshotSource, sources,
 };
 
 /// What the spec asks for.
@@ -38,7 +39,10 @@ pub fn resolve(observed: &Observed) -> Resolution {
     let tracked: Vec<(String, String)> = snapshots.iter().map(tracked).collect();
     let base = RevisionDigest::of(&input, &tracked, 0).hex();
     // Restarts of one spec share its base; the latest of them is what the spec asks for.
-    let latest = observed.lasting_records().filter(|r| r.data.base == base).max_by_key(|r| r.data.epoch);
+    let latest = observed
+        .lasting_records()
+        .filter(|r| r.data.base == base)
+        .max_by_key(|r| r.data.epoch);
     let epoch = match latest {
         None => 0,
         Some(record) => match again(observed, &record.name) {
@@ -57,37 +61,66 @@ fn identity(observed: &Observed) -> Identity<'_> {
 }
 
 fn next_number(observed: &Observed) -> i64 {
-    observed.records.values().map(|r| r.number).max().unwrap_or(0).saturating_add(1)
+    observed
+        .records
+        .values()
+        .map(|r| r.number)
+        .max()
+        .unwrap_or(0)
+        .saturating_add(1)
 }
 
 fn fresh(observed: &Observed, input: RevisionInput, snapshots: Vec<RecordedSnapshot>, epoch: i64) -> Record {
     let make = |collisions| {
-        new_record(&identity(observed), input.clone(), snapshots.clone(), epoch, next_number(observed), collisions)
+        new_record(
+            &identity(observed),
+            input.clone(),
+            snapshots.clone(),
+            epoch,
+            next_number(observed),
+            collisions,
+        )
     };
     let mut record = make(0);
     // A name that other content has: as good as impossible, and still no reason to overwrite a record.
     let mut collisions = 0;
-    while observed.records.get(&record.name).is_some_and(|r| r.data.digest != record.data.digest) {
+    while observed
+        .records
+        .get(&record.name)
+        .is_some_and(|r| r.data.digest != record.data.digest)
+    {
         collisions += 1;
         record = make(collisions);
     }
     if let Some(deployment) = observed.deployment_of(&record.name) {
         take_over(&mut record, observed, deployment);
     }
-    record.notes = RecordNotes { exposure: Some(observed.spec().exposure.clone()), ..RecordNotes::default() };
+    record.notes = RecordNotes {
+        exposure: Some(observed.spec().exposure.clone()),
+        ..RecordNotes::default()
+    };
     record
 }
 
 /// Where the record was lost but its pods run, they are the record: nothing restarts for it.
 fn take_over(record: &mut Record, observed: &Observed, deployment: &DeploymentView) {
-    let name = observed.deployments.iter().find(|(_, d)| *d == deployment).map(|(name, _)| name.clone());
+    let name = observed
+        .deployments
+        .iter()
+        .find(|(_, d)| *d == deployment)
+        .map(|(name, _)| name.clone());
     record.data.deployment = name.unwrap_or_else(|| record.name.clone());
     record.data.template = deployment.template.clone();
     record.data.selector = deployment.selector.clone();
 }
 
 /// The same template once more, under another name.
-fn restarted(observed: &Observed, of: &Record, input: &RevisionInput, tracked: &[(String, String)]) -> Record {
+fn restarted(
+    observed: &Observed,
+    of: &Record,
+    input: &RevisionInput,
+    tracked: &[(String, String)],
+) -> Record {
     let epoch = of.data.epoch.saturating_add(1);
     let digest = RevisionDigest::of(input, tracked, epoch);
     let name = digest.revision_name(observed.name(), 0);
@@ -95,7 +128,10 @@ fn restarted(observed: &Observed, of: &Record, input: &RevisionInput, tracked: &
         name: name.clone(),
         number: next_number(observed),
         data: of.data.clone(),
-        notes: RecordNotes { exposure: Some(observed.spec().exposure.clone()), ..RecordNotes::default() },
+        notes: RecordNotes {
+            exposure: Some(observed.spec().exposure.clone()),
+            ..RecordNotes::default()
+        },
         uid: None,
     };
     record.data.digest = digest.hex();
@@ -121,14 +157,22 @@ fn rename_all(value: &mut serde_json::Value, old: &str, new: &str) {
     match value {
         serde_json::Value::String(text) => rename(text, old, new),
         serde_json::Value::Array(items) => items.iter_mut().for_each(|item| rename_all(item, old, new)),
-        serde_json::Value::Object(fields) => fields.values_mut().for_each(|field| rename_all(field, old, new)),
+        serde_json::Value::Object(fields) => {
+            fields.values_mut().for_each(|field| rename_all(field, old, new))
+        }
         serde_json::Value::Null | serde_json::Value::Bool(_) | serde_json::Value::Number(_) => {}
     }
 }
 
 fn tracked(snapshot: &RecordedSnapshot) -> (String, String) {
-    let digest = snapshot.content.as_ref().map_or_else(String::new, |c| c.digest.clone());
-    (format!("{:?}/{}", snapshot.source.kind, snapshot.source.name), digest)
+    let digest = snapshot
+        .content
+        .as_ref()
+        .map_or_else(String::new, |c| c.digest.clone());
+    (
+        format!("{:?}/{}", snapshot.source.kind, snapshot.source.name),
+        digest,
+    )
 }
 
 fn snapshots(
@@ -140,10 +184,14 @@ fn snapshots(
         .map(|(source, presence)| {
             let named = format!("{:?} {}", source.kind, source.name);
             match (observed.get(&source), presence) {
-                (Some(Source::Present(content)), _) => {
-                    Ok(RecordedSnapshot { source, content: Some(content.clone()) })
-                }
-                (Some(Source::Absent) | None, Presence::Optional) => Ok(RecordedSnapshot { source, content: None }),
+                (Some(Source::Present(content)), _) => Ok(RecordedSnapshot {
+                    source,
+                    content: Some(content.clone()),
+                }),
+                (Some(Source::Absent) | None, Presence::Optional) => Ok(RecordedSnapshot {
+                    source,
+                    content: None,
+                }),
                 (Some(Source::Absent) | None, Presence::Required) => Err(Unresolved {
                     reason: "SourceMissing",
                     message: format!("{named} does not exist yet; the change goes out when it does"),
@@ -163,8 +211,14 @@ fn snapshots(
 /// The record of a revision whose record was lost while its Deployment runs.
 pub fn record_of_deployment(observed: &Observed, name: &str, deployment: &DeploymentView) -> Record {
     let identity = identity(observed);
-    let mut record =
-        new_record(&identity, RevisionInput::of(observed.spec()), Vec::new(), 0, next_number(observed), 0);
+    let mut record = new_record(
+        &identity,
+        RevisionInput::of(observed.spec()),
+        Vec::new(),
+        0,
+        next_number(observed),
+        0,
+    );
     record.name.clone_from(&deployment.revision);
     // Its content is not known, so no spec resolves to it.
     record.data.digest = format!("unknown:{name}");
@@ -173,8 +227,13 @@ pub fn record_of_deployment(observed: &Observed, name: &str, deployment: &Deploy
     record.data.template = deployment.template.clone();
     record.data.selector = deployment.selector.clone();
     record.data.input.ports = ports_of(&deployment.template);
-    let image = deployment.template.pointer("/spec/containers/0/image").and_then(serde_json::Value::as_str);
-    image.unwrap_or_default().clone_into(&mut record.data.input.spec.image);
+    let image = deployment
+        .template
+        .pointer("/spec/containers/0/image")
+        .and_then(serde_json::Value::as_str);
+    image
+        .unwrap_or_default()
+        .clone_into(&mut record.data.input.spec.image);
     // How it was reached is not what the spec says by now: see Draft::exposure_of.
     record.notes = RecordNotes::default();
     record
@@ -182,7 +241,15 @@ pub fn record_of_deployment(observed: &Observed, name: &str, deployment: &Deploy
 
 /// The ports that the containers of a pod template listen on.
 fn ports_of(template: &serde_json::Value) -> Vec<ContainerPort> {
-    let containers = template.pointer("/spec/containers").and_then(serde_json::Value::as_array);
-    let ports = containers.into_iter().flatten().filter_map(|container| container.get("ports")?.as_array()).flatten();
-    ports.filter_map(|port| serde_json::from_value(port.clone()).ok()).collect()
+    let containers = template
+        .pointer("/spec/containers")
+        .and_then(serde_json::Value::as_array);
+    let ports = containers
+        .into_iter()
+        .flatten()
+        .filter_map(|container| container.get("ports")?.as_array())
+        .flatten();
+    ports
+        .filter_map(|port| serde_json::from_value(port.clone()).ok())
+        .collect()
 }

@@ -14,15 +14,26 @@ use crate::health::Standing;
 pub fn stale_labels(draft: &Draft<'_>) -> Vec<LabelPod> {
     let state = &draft.situation.state;
     let role = |revision: &str| {
-        if state.stable() == Some(revision) { Role::Stable } else { Role::Candidate }
+        if state.stable() == Some(revision) {
+            Role::Stable
+        } else {
+            Role::Candidate
+        }
     };
-    let live = state.live().into_iter().filter_map(|name| draft.records.get(name));
+    let live = state
+        .live()
+        .into_iter()
+        .filter_map(|name| draft.records.get(name));
     live.filter(|record| reads_the_role(&record.data.template))
         .flat_map(|record| {
             let role = role(&record.name);
             let pods = draft.observed.pods_of(&record.name).iter();
             pods.filter(move |pod| pod.standing != Standing::Deleting && pod.role != Some(role))
-                .map(move |pod| LabelPod { pod: pod.name.clone(), uid: pod.uid.clone(), role })
+                .map(move |pod| LabelPod {
+                    pod: pod.name.clone(),
+                    uid: pod.uid.clone(),
+                    role,
+                })
         })
         .collect()
 }
@@ -53,6 +64,8 @@ mod tests {
         assert!(reads_the_role(&env("metadata.labels['microservice.dev/role']")));
         assert!(reads_the_role(&env("metadata.labels")));
         assert!(!reads_the_role(&env("metadata.name")));
-        assert!(!reads_the_role(&json!({"metadata": {"labels": {"microservice.dev/role": "x"}}})));
+        assert!(!reads_the_role(
+            &json!({"metadata": {"labels": {"microservice.dev/role": "x"}}})
+        ));
     }
 }

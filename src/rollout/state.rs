@@ -100,12 +100,22 @@ pub struct Progress {
 impl Progress {
     /// None yet.
     pub fn none(now: Timestamp) -> Self {
-        Self { at: now, ready_high: 0 }
+        Self {
+            at: now,
+            ready_high: 0,
+        }
     }
     /// With `ready` pods ready now.
     #[must_use]
     pub fn with(self, ready: i32, now: Timestamp) -> Self {
-        if ready > self.ready_high { Self { at: now, ready_high: ready } } else { self }
+        if ready > self.ready_high {
+            Self {
+                at: now,
+                ready_high: ready,
+            }
+        } else {
+            self
+        }
     }
 }
 
@@ -116,7 +126,14 @@ pub struct ImpossibleState;
 impl Situation {
     /// Before anything was decided.
     pub fn fresh() -> Self {
-        Self { seq: 0, trial: 0, previous: None, started_at: None, since: None, state: State::Fresh }
+        Self {
+            seq: 0,
+            trial: 0,
+            previous: None,
+            started_at: None,
+            since: None,
+            state: State::Fresh,
+        }
     }
 
     /// Reads the situation from the status.
@@ -130,10 +147,21 @@ impl Situation {
         let since = time(&status.step_started_at).or_else(|| time(&status.started_at));
         let progress = || {
             let at = time(&status.progress_at).or(since).ok_or(ImpossibleState)?;
-            Ok(Progress { at, ready_high: status.ready_high })
+            Ok(Progress {
+                at,
+                ready_high: status.ready_high,
+            })
         };
         // A revision that takes its own place would never have taken it.
-        let another = || candidate().and_then(|name| if status.stable.as_ref() == Some(&name) { Err(ImpossibleState) } else { Ok(name) });
+        let another = || {
+            candidate().and_then(|name| {
+                if status.stable.as_ref() == Some(&name) {
+                    Err(ImpossibleState)
+                } else {
+                    Ok(name)
+                }
+            })
+        };
         let change = || {
             Ok(Change {
                 stable: stable()?,
@@ -143,14 +171,21 @@ impl Situation {
             })
         };
         let state = match status.state {
-            RolloutState::Starting => State::Starting { candidate: candidate()?, progress: progress()? },
+            RolloutState::Starting => State::Starting {
+                candidate: candidate()?,
+                progress: progress()?,
+            },
             RolloutState::Steady => State::Steady {
                 stable: stable()?,
-                held: status.candidate.clone().zip(status.cause.clone()).map(|(candidate, cause)| Held {
-                    candidate,
-                    cause,
-                    retry_at: time(&status.retry_at),
-                }),
+                held: status
+                    .candidate
+                    .clone()
+                    .zip(status.cause.clone())
+                    .map(|(candidate, cause)| Held {
+                        candidate,
+                        cause,
+                        retry_at: time(&status.retry_at),
+                    }),
             },
             RolloutState::Rolling => State::Rolling(change()?),
             RolloutState::Promoting => State::Promoting(change()?),

@@ -10,11 +10,11 @@ use super::observed::{ChildKey, FailureClass, LiveChild, Observed};
 use super::replicas::Pace;
 use super::resolve::Resolution;
 use super::state::{Change, Held, Return, State};
-use super::transition::{HELD, clock_stands, deadline_fault, home_fault};
+use super::transition::{HELD, clock_stands, deadline_fault, home_fault, is_complete};
 use crate::api::conditions::{ConditionStatus, ConditionType};
 use crate::api::{
-    Blame, HistoryEntry, InventoryEntry, MicroserviceStatus, Phase, RevisionStatus, Role, RolloutStatus, StableHealth,
-    Verdict,
+    Blame, HistoryEntry, InventoryEntry, MicroserviceStatus, Phase, RevisionStatus, Role, RolloutStatus,
+    StableHealth, Verdict,
 };
 use crate::health::{Assessment, Counts, Traffic, readiness};
 use crate::render::{ChildKind, Identity, pod_template};
@@ -73,7 +73,10 @@ impl Summary {
         }
     }
     fn waiting(reason: &str, message: String) -> Self {
-        Self { ready: (ConditionStatus::False, reason.to_owned()), ..Self::progressing(reason, message) }
+        Self {
+            ready: (ConditionStatus::False, reason.to_owned()),
+            ..Self::progressing(reason, message)
+        }
     }
     fn stalled(reason: &str, message: String) -> Self {
         Self {
@@ -92,12 +95,17 @@ pub fn build(draft: &mut Draft<'_>, wanted: &Desired) -> MicroserviceStatus {
     let before = observed.status();
     let summary = summarise(draft, &before, wanted);
     let summary = overruled(draft, &before, wanted, summary);
-    let carrying = observed.pods.iter().filter(|(revision, _)| wanted.traffic.includes(revision));
-    let counts = carrying.map(|(_, pods)| readiness(pods)).fold(Counts::default(), |sum, next| Counts {
-        live: sum.live + next.live,
-        ready: sum.ready + next.ready,
-        terminating: sum.terminating + next.terminating,
-    });
+    let carrying = observed
+        .pods
+        .iter()
+        .filter(|(revision, _)| wanted.traffic.includes(revision));
+    let counts = carrying
+        .map(|(_, pods)| readiness(pods))
+        .fold(Counts::default(), |sum, next| Counts {
+            live: sum.live + next.live,
+            ready: sum.ready + next.ready,
+            terminating: sum.terminating + next.terminating,
+        });
     let message = shortened(&summary.message);
     let mut status = MicroserviceStatus {
         observed_generation: observed.generation(),
@@ -117,10 +125,20 @@ pub fn build(draft: &mut Draft<'_>, wanted: &Desired) -> MicroserviceStatus {
         urls: wanted.urls.iter().take(URLS).cloned().collect(),
         conditions: Vec::new(),
     };
-    let mut conditions = Conditions { before: &before.conditions, generation: observed.generation(), now: draft.now, all: Vec::new() };
+    let mut conditions = Conditions {
+        before: &before.conditions,
+        generation: observed.generation(),
+        now: draft.now,
+        all: Vec::new(),
+    };
     // kstatus takes the first of Reconciling and Stalled that it meets, so they come first.
     if let Some(reason) = &summary.reconciling {
-        conditions.add(ConditionType::Reconciling, ConditionStatus::True, reason, &message);
+        conditions.add(
+            ConditionType::Reconciling,
+            ConditionStatus::True,
+            reason,
+            &message,
+        );
     }
     if let Some(reason) = &summary.stalled {
         conditions.add(ConditionType::Stalled, ConditionStatus::True, reason, &message);
@@ -138,15 +156,25 @@ fn fitted(mut status: MicroserviceStatus) -> MicroserviceStatus {
     while serde_json::to_vec(&status).map_or(0, |bytes| bytes.len()) > STATUS_BYTES {
         let half = |length: usize| length / 2;
         if status.revisions.iter().any(|revision| revision.changes.is_some()) {
-            status.revisions.iter_mut().for_each(|revision| revision.changes = None);
+            status
+                .revisions
+                .iter_mut()
+                .for_each(|revision| revision.changes = None);
         } else if status.inventory.len() > FEW || status.urls.len() > FEW {
             status.inventory.truncate(half(status.inventory.len()).max(FEW));
             status.urls.truncate(half(status.urls.len()).max(FEW));
         } else if status.revisions.len() > FEW || status.history.len() > FEW {
             status.revisions.truncate(half(status.revisions.len()).max(FEW));
             status.history.truncate(half(status.history.len()).max(FEW));
-        } else if status.conditions.iter().any(|condition| condition.message.len() > SHORT_BYTES) {
-            status.conditions.iter_mut().for_each(|condition| condition.message = cut(&condition.message, SHORT_BYTES));
+        } else if status
+            .conditions
+            .iter()
+            .any(|condition| condition.message.len() > SHORT_BYTES)
+        {
+            status
+                .conditions
+                .iter_mut()
+                .for_each(|condition| condition.message = cut(&condition.message, SHORT_BYTES));
         } else {
             // The rest is small, or cannot be done without.
             break;
@@ -190,7 +218,9 @@ fn summarise(draft: &mut Draft<'_>, before: &MicroserviceStatus, wanted: &Desire
 fn unresolved(draft: &Draft<'_>) -> Summary {
     match &draft.resolution {
         Resolution::Unresolved(missing) => Summary::waiting(missing.reason, missing.message.clone()),
-        Resolution::Revision(_) => Summary::progressing("Starting", "the first revision is being made".to_owned()),
+        Resolution::Revision(_) => {
+            Summary::progressing("Starting", "the first revision is being made".to_owned())
+        }
     }
 }
 
@@ -222,7 +252,10 @@ fn steady(draft: &mut Draft<'_>, before: &MicroserviceStatus, stable: &str, held
     match &draft.resolution {
         Resolution::Unresolved(missing) => return Summary::waiting(missing.reason, missing.message.clone()),
         Resolution::Revision(target) if target.name != stable => {
-            let message = format!("{stable} serves; {} goes out when replicas is more than 0", target.name);
+            let message = format!(
+                "{stable} serves; {} goes out when replicas is more than 0",
+                target.name
+            );
             return if wanted == 0 {
                 Summary::healthy(message, "Stopped")
             } else {
@@ -235,7 +268,10 @@ fn steady(draft: &mut Draft<'_>, before: &MicroserviceStatus, stable: &str, held
         return Summary::healthy("stopped: replicas is 0".to_owned(), "Stopped");
     }
     if ready >= wanted {
-        return Summary::healthy(format!("{stable} serves with {ready} of {wanted} pods"), "Healthy");
+        return Summary::healthy(
+            format!("{stable} serves with {ready} of {wanted} pods"),
+            "Healthy",
+        );
     }
     let waiting = format!("{ready} of {wanted} pods of {stable} are ready");
     match draft.assess(stable, None, Traffic::Carrying) {
@@ -255,29 +291,49 @@ fn steady(draft: &mut Draft<'_>, before: &MicroserviceStatus, stable: &str, held
 
 /// Until when a service that is not ready is said to be waiting.
 fn patience(draft: &Draft<'_>, before: &MicroserviceStatus) -> Timestamp {
-    let seconds = draft.observed.spec().operation.strategy().progress_deadline_seconds();
+    let seconds = draft
+        .observed
+        .spec()
+        .operation
+        .strategy()
+        .progress_deadline_seconds();
     super::draft::later(unready_since(before).unwrap_or(draft.now), seconds)
 }
 
 /// Since when the service has not been ready.
 fn unready_since(before: &MicroserviceStatus) -> Option<Timestamp> {
-    let ready = before.conditions.iter().find(|c| c.type_ == ConditionType::Ready.as_str())?;
+    let ready = before
+        .conditions
+        .iter()
+        .find(|c| c.type_ == ConditionType::Ready.as_str())?;
     (ready.status == ConditionStatus::False.as_str()).then_some(ready.last_transition_time.0)
 }
 
 fn changing(draft: &mut Draft<'_>, change: &Change, reason: &str, wanted: &Desired) -> Summary {
     let waiting = wanted.waiting_for.clone().unwrap_or_default();
-    let past_deadline = draft.deadline(change.progress) <= draft.now && reason != "Baking" && !clock_stands(draft);
+    let past_deadline =
+        draft.deadline(change.progress) <= draft.now && reason != "Baking" && !clock_stands(draft);
     match draft.judge(change) {
-        Assessment::Fault(fault) if change.stable_health == StableHealth::Broken => Summary::stalled(
-            "NoHealthyTarget",
-            format!("{}: {}; {} did not serve before, so there is nothing to return to", fault.reason, fault.message, change.stable),
-        ),
-        Assessment::Hold { message, .. } => Summary::progressing(HELD, message),
-        _ if past_deadline && change.stable_health == StableHealth::Broken => {
-            Summary::stalled("NoHealthyTarget", deadline_fault(draft, &change.candidate).message)
+        Assessment::Fault(fault)
+            if change.stable_health == StableHealth::Broken && !is_complete(draft, change) =>
+        {
+            Summary::stalled(
+                "NoHealthyTarget",
+                format!(
+                    "{}: {}; {} did not serve before, so there is nothing to return to",
+                    fault.reason, fault.message, change.stable
+                ),
+            )
         }
-        _ => Summary::progressing(reason, format!("{} replaces {}: {waiting}", change.candidate, change.stable)),
+        Assessment::Hold { message, .. } => Summary::progressing(HELD, message),
+        _ if past_deadline && change.stable_health == StableHealth::Broken => Summary::stalled(
+            "NoHealthyTarget",
+            deadline_fault(draft, &change.candidate).message,
+        ),
+        _ => Summary::progressing(
+            reason,
+            format!("{} replaces {}: {waiting}", change.candidate, change.stable),
+        ),
     }
 }
 
@@ -287,7 +343,10 @@ fn returning(draft: &Draft<'_>, back: &Return, wanted: &Desired) -> Summary {
         && let Some(fault) = home_fault(draft, back)
         && fault.blame == Blame::Candidate
     {
-        let message = format!("{} cannot serve either: {}: {}", back.stable, fault.reason, fault.message);
+        let message = format!(
+            "{} cannot serve either: {}: {}",
+            back.stable, fault.reason, fault.message
+        );
         return Summary::stalled("NoHealthyTarget", message);
     }
     let message = format!(
@@ -301,7 +360,12 @@ fn returning(draft: &Draft<'_>, back: &Return, wanted: &Desired) -> Summary {
 }
 
 /// What overrules the state: a refused child, and suspension.
-fn overruled(draft: &mut Draft<'_>, before: &MicroserviceStatus, wanted: &Desired, summary: Summary) -> Summary {
+fn overruled(
+    draft: &mut Draft<'_>,
+    before: &MicroserviceStatus,
+    wanted: &Desired,
+    summary: Summary,
+) -> Summary {
     let summary = match worst_refusal(draft.observed, wanted) {
         Some((class, message)) if summary.stalled.is_none() => match class {
             FailureClass::Invalid => Summary::stalled("ChildRefused", message),
@@ -314,14 +378,19 @@ fn overruled(draft: &mut Draft<'_>, before: &MicroserviceStatus, wanted: &Desire
     let summary = past_patience(draft, before, summary);
     if draft.suspended() {
         let message = format!("suspended; {}", summary.message);
-        return Summary { phase: Phase::Suspended, message, ..summary };
+        return Summary {
+            phase: Phase::Suspended,
+            message,
+            ..summary
+        };
     }
     summary
 }
 
 /// A dependency that has been missing for longer than the deadline is no progress any more.
 fn past_patience(draft: &mut Draft<'_>, before: &MicroserviceStatus, summary: Summary) -> Summary {
-    let missing = matches!(&draft.resolution, Resolution::Unresolved(missing) if missing.reason == summary.ready.1);
+    let missing =
+        matches!(&draft.resolution, Resolution::Unresolved(missing) if missing.reason == summary.ready.1);
     if !missing || summary.reconciling.is_none() {
         return summary;
     }
@@ -337,10 +406,16 @@ fn past_patience(draft: &mut Draft<'_>, before: &MicroserviceStatus, summary: Su
 /// The gravest of what was refused, or cannot be written because the name is taken.
 fn worst_refusal(observed: &Observed, wanted: &Desired) -> Option<(FailureClass, String)> {
     let taken = |key: &&ChildKey| observed.children.get(*key).is_some_and(LiveChild::is_taken);
-    if observed.failures.values().all(|failure| failure.class != FailureClass::Invalid)
+    if observed
+        .failures
+        .values()
+        .all(|failure| failure.class != FailureClass::Invalid)
         && let Some((kind, name)) = wanted.children.keys().find(taken)
     {
-        let message = format!("{} {name} exists, is not ours and is left alone: delete or rename it", kind.kind());
+        let message = format!(
+            "{} {name} exists, is not ours and is left alone: delete or rename it",
+            kind.kind()
+        );
         return Some((FailureClass::Foreign, message));
     }
     let rank = |class: FailureClass| match class {
@@ -349,8 +424,14 @@ fn worst_refusal(observed: &Observed, wanted: &Desired) -> Option<(FailureClass,
         FailureClass::Forbidden => 2,
         FailureClass::Transient => 3,
     };
-    let ((kind, name), failure) = observed.failures.iter().min_by_key(|(key, f)| (rank(f.class), (*key).clone()))?;
-    Some((failure.class, format!("{} {name}: {}", kind.kind(), failure.message)))
+    let ((kind, name), failure) = observed
+        .failures
+        .iter()
+        .min_by_key(|(key, f)| (rank(f.class), (*key).clone()))?;
+    Some((
+        failure.class,
+        format!("{} {name}: {}", kind.kind(), failure.message),
+    ))
 }
 
 // --- conditions
@@ -364,7 +445,10 @@ struct Conditions<'a> {
 
 impl Conditions<'_> {
     fn add(&mut self, type_: ConditionType, status: ConditionStatus, reason: &str, message: &str) {
-        let same = self.before.iter().find(|c| c.type_ == type_.as_str() && c.status == status.as_str());
+        let same = self
+            .before
+            .iter()
+            .find(|c| c.type_ == type_.as_str() && c.status == status.as_str());
         self.all.push(Condition {
             type_: type_.as_str().to_owned(),
             status: status.as_str().to_owned(),
@@ -382,25 +466,41 @@ fn add_available(draft: &Draft<'_>, ready: i32, conditions: &mut Conditions<'_>)
     } else if draft.wanted() == 0 {
         (ConditionStatus::False, "Stopped", "replicas is 0")
     } else {
-        (ConditionStatus::False, "NoReadyPod", "no pod that carries traffic is ready")
+        (
+            ConditionStatus::False,
+            "NoReadyPod",
+            "no pod that carries traffic is ready",
+        )
     };
     conditions.add(ConditionType::Available, status, reason, message);
 }
 
 fn add_rolled_out(draft: &Draft<'_>, conditions: &mut Conditions<'_>) {
     let (status, reason, message) = match &draft.situation.state {
-        State::Steady { stable, held: None } if draft.is_target(stable) => {
-            (ConditionStatus::True, "Promoted", format!("{stable} is what the spec asks for"))
-        }
-        State::Steady { held: Some(held), .. } => {
-            (ConditionStatus::False, "RolledBack", format!("{} was taken back", held.candidate))
-        }
-        State::Steady { .. } | State::Fresh => {
-            (ConditionStatus::False, "Pending", "what the spec asks for has not gone out".to_owned())
-        }
-        State::Starting { .. } | State::Rolling(_) | State::Promoting(_) | State::Baking(_) | State::Returning(_) => {
-            (ConditionStatus::False, "UnderWay", "a rollout is under way".to_owned())
-        }
+        State::Steady { stable, held: None } if draft.is_target(stable) => (
+            ConditionStatus::True,
+            "Promoted",
+            format!("{stable} is what the spec asks for"),
+        ),
+        State::Steady { held: Some(held), .. } => (
+            ConditionStatus::False,
+            "RolledBack",
+            format!("{} was taken back", held.candidate),
+        ),
+        State::Steady { .. } | State::Fresh => (
+            ConditionStatus::False,
+            "Pending",
+            "what the spec asks for has not gone out".to_owned(),
+        ),
+        State::Starting { .. }
+        | State::Rolling(_)
+        | State::Promoting(_)
+        | State::Baking(_)
+        | State::Returning(_) => (
+            ConditionStatus::False,
+            "UnderWay",
+            "a rollout is under way".to_owned(),
+        ),
     };
     conditions.add(ConditionType::RolledOut, status, reason, &message);
 }
@@ -410,7 +510,12 @@ fn add_parts(draft: &Draft<'_>, wanted: &Desired, conditions: &mut Conditions<'_
     let observed = draft.observed;
     if !observed.unreadable.is_empty() {
         let message = observed.unreadable.join("; ");
-        conditions.add(ConditionType::ChildrenApplied, ConditionStatus::False, "RecordUnreadable", &message);
+        conditions.add(
+            ConditionType::ChildrenApplied,
+            ConditionStatus::False,
+            "RecordUnreadable",
+            &message,
+        );
     } else if let Some((class, message)) = worst_refusal(observed, wanted) {
         let reason = match class {
             FailureClass::Invalid => "ChildRefused",
@@ -418,27 +523,58 @@ fn add_parts(draft: &Draft<'_>, wanted: &Desired, conditions: &mut Conditions<'_
             FailureClass::Foreign => "NameTaken",
             FailureClass::Transient => "ApiServerTrouble",
         };
-        conditions.add(ConditionType::ChildrenApplied, ConditionStatus::False, reason, &message);
+        conditions.add(
+            ConditionType::ChildrenApplied,
+            ConditionStatus::False,
+            reason,
+            &message,
+        );
     }
     if let Some(contest) = observed.contested.first() {
         let message = format!(
             "{} {} was changed by {} {} times in 10 minutes and put back each time: stop it, or change the Microservice instead",
-            contest.child.0.kind(), contest.child.1, contest.manager, contest.times
+            contest.child.0.kind(),
+            contest.child.1,
+            contest.manager,
+            contest.times
         );
-        conditions.add(ConditionType::ChildContested, ConditionStatus::True, "FieldsTaken", &message);
+        conditions.add(
+            ConditionType::ChildContested,
+            ConditionStatus::True,
+            "FieldsTaken",
+            &message,
+        );
     }
     if let Some((reason, message)) = route_trouble(observed, wanted) {
-        conditions.add(ConditionType::RoutesReady, ConditionStatus::False, reason, &message);
+        conditions.add(
+            ConditionType::RoutesReady,
+            ConditionStatus::False,
+            reason,
+            &message,
+        );
     }
     if let Some(kind) = missing_monitor(observed) {
-        let message = format!("this cluster does not serve {}: install the Prometheus operator's CRDs, or set monitoring.kind", kind.kind());
-        conditions.add(ConditionType::MonitoringReady, ConditionStatus::False, "KindMissing", &message);
+        let message = format!(
+            "this cluster does not serve {}: install the Prometheus operator's CRDs, or set monitoring.kind",
+            kind.kind()
+        );
+        conditions.add(
+            ConditionType::MonitoringReady,
+            ConditionStatus::False,
+            "KindMissing",
+            &message,
+        );
     }
     if let Some(name) = observed.foreign_budgets.first() {
         let message = format!(
             "PodDisruptionBudget {name} selects these pods too, and two budgets block every eviction: remove it, or set disruptionBudget.mode Disabled"
         );
-        conditions.add(ConditionType::DisruptionBudgetReady, ConditionStatus::False, "ForeignBudget", &message);
+        conditions.add(
+            ConditionType::DisruptionBudgetReady,
+            ConditionStatus::False,
+            "ForeignBudget",
+            &message,
+        );
     }
     if let Some((stable, ids)) = mutated_image(draft) {
         let message = format!(
@@ -446,10 +582,20 @@ fn add_parts(draft: &Draft<'_>, wanted: &Desired, conditions: &mut Conditions<'_
              moved; a return to this revision goes out like any change",
             ids.join(", ")
         );
-        conditions.add(ConditionType::ImageMutated, ConditionStatus::True, "TagMoved", &message);
+        conditions.add(
+            ConditionType::ImageMutated,
+            ConditionStatus::True,
+            "TagMoved",
+            &message,
+        );
     }
     if let Some(message) = refresh_available(draft) {
-        conditions.add(ConditionType::RefreshAvailable, ConditionStatus::True, "RenderedDifferently", &message);
+        conditions.add(
+            ConditionType::RefreshAvailable,
+            ConditionStatus::True,
+            "RenderedDifferently",
+            &message,
+        );
     }
 }
 
@@ -462,27 +608,51 @@ fn route_trouble(observed: &Observed, wanted: &Desired) -> Option<(&'static str,
             crate::api::GatewayKind::GrpcRoute => ChildKind::GrpcRoute,
         };
         if !observed.served_kinds.contains(&kind) {
-            return Some(("KindMissing", format!("this cluster does not serve {}: install the Gateway API's CRDs", kind.kind())));
+            return Some((
+                "KindMissing",
+                format!(
+                    "this cluster does not serve {}: install the Gateway API's CRDs",
+                    kind.kind()
+                ),
+            ));
         }
     }
-    wanted.children.keys().filter(|(kind, _)| matches!(kind, ChildKind::HttpRoute | ChildKind::GrpcRoute)).find_map(
-        |key| {
+    wanted
+        .children
+        .keys()
+        .filter(|(kind, _)| matches!(kind, ChildKind::HttpRoute | ChildKind::GrpcRoute))
+        .find_map(|key| {
             let live = observed.children.get(key)?;
             let parents = live.object.pointer("/status/parents")?.as_array()?;
             parents.iter().find_map(|parent| refused_by(&key.1, parent))
-        },
-    )
+        })
 }
 
 /// Why a parent does not take a route.
 fn refused_by(route: &str, parent: &serde_json::Value) -> Option<(&'static str, String)> {
     let conditions = parent.get("conditions")?.as_array()?;
-    let text = |value: &serde_json::Value, key: &str| value.get(key).and_then(|v| v.as_str()).unwrap_or_default().to_owned();
+    let text = |value: &serde_json::Value, key: &str| {
+        value
+            .get(key)
+            .and_then(|v| v.as_str())
+            .unwrap_or_default()
+            .to_owned()
+    };
     let bad = conditions.iter().find(|c| {
         matches!(text(c, "type").as_str(), "Accepted" | "ResolvedRefs") && text(c, "status") == "False"
     })?;
-    let gateway = parent.pointer("/parentRef/name").and_then(|v| v.as_str()).unwrap_or_default();
-    Some(("NotAccepted", format!("{gateway} does not take route {route}: {}: {}", text(bad, "reason"), text(bad, "message"))))
+    let gateway = parent
+        .pointer("/parentRef/name")
+        .and_then(|v| v.as_str())
+        .unwrap_or_default();
+    Some((
+        "NotAccepted",
+        format!(
+            "{gateway} does not take route {route}: {}: {}",
+            text(bad, "reason"),
+            text(bad, "message")
+        ),
+    ))
 }
 
 fn missing_monitor(observed: &Observed) -> Option<ChildKind> {
@@ -507,11 +677,18 @@ fn refresh_available(draft: &Draft<'_>) -> Option<String> {
     }
     let identity = Identity::of(&draft.observed.service, draft.observed.namespace());
     let mut today = stable.data.clone();
-    today.template = pod_template(&identity, &stable.name, &stable.data.input, &stable.data.snapshots);
+    today.template = pod_template(
+        &identity,
+        &stable.name,
+        &stable.data.input,
+        &stable.data.snapshots,
+    );
     (today.template != stable.data.template).then(|| {
         format!(
             "{} was rendered by {}; this operator would make it differently: {}",
-            stable.name, stable.data.rendered_by, changes(&stable.data, &today)
+            stable.name,
+            stable.data.rendered_by,
+            changes(&stable.data, &today)
         )
     })
 }
@@ -529,16 +706,32 @@ fn revisions(draft: &Draft<'_>, wanted: &Desired) -> Vec<RevisionStatus> {
             (draft.situation.previous.as_deref() == Some(name)).then_some(Role::Previous)
         }
     };
-    let mut records: Vec<&Record> = draft.records.values().filter(|r| wanted.records.contains(&r.name)).collect();
+    let mut records: Vec<&Record> = draft
+        .records
+        .values()
+        .filter(|r| wanted.records.contains(&r.name))
+        .collect();
     // The live ones first, then the newest.
-    records.sort_by_key(|r| (!state.live().contains(&r.name.as_str()), std::cmp::Reverse(r.number)));
+    records.sort_by_key(|r| {
+        (
+            !state.live().contains(&r.name.as_str()),
+            std::cmp::Reverse(r.number),
+        )
+    });
     records.truncate(REVISIONS);
-    records.into_iter().map(|record| revision(draft, wanted, record, role(&record.name))).collect()
+    records
+        .into_iter()
+        .map(|record| revision(draft, wanted, record, role(&record.name)))
+        .collect()
 }
 
 fn revision(draft: &Draft<'_>, wanted: &Desired, record: &Record, role: Option<Role>) -> RevisionStatus {
     let counts = draft.counts(&record.name);
-    let before = draft.records.values().filter(|r| r.number < record.number).max_by_key(|r| r.number);
+    let before = draft
+        .records
+        .values()
+        .filter(|r| r.number < record.number)
+        .max_by_key(|r| r.number);
     RevisionStatus {
         name: record.name.clone(),
         image: record.image().to_owned(),
@@ -561,12 +754,26 @@ fn revision(draft: &Draft<'_>, wanted: &Desired, record: &Record, role: Option<R
 fn weight(draft: &Draft<'_>, wanted: &Desired, revision: &str) -> i32 {
     match &wanted.traffic {
         TrafficTarget::Nobody => 0,
-        TrafficTarget::Only(only) => if only == revision { 100 } else { 0 },
+        TrafficTarget::Only(only) => {
+            if only == revision {
+                100
+            } else {
+                0
+            }
+        }
         TrafficTarget::Shared => {
             let live = draft.situation.state.live();
             let total: i32 = live.iter().map(|name| draft.counts(name).ready).sum();
-            let ready = if live.contains(&revision) { draft.counts(revision).ready } else { 0 };
-            if total == 0 { 0 } else { (ready * 100 + total / 2) / total }
+            let ready = if live.contains(&revision) {
+                draft.counts(revision).ready
+            } else {
+                0
+            };
+            if total == 0 {
+                0
+            } else {
+                (ready * 100 + total / 2) / total
+            }
         }
     }
 }
@@ -582,7 +789,12 @@ fn rollout(draft: &Draft<'_>, wanted: &Desired) -> Option<RolloutStatus> {
         status.step = Some(1);
         status.of = Some(1);
     }
-    if let Some(candidate) = draft.situation.state.candidate().filter(|c| draft.situation.state.live().contains(c)) {
+    if let Some(candidate) = draft
+        .situation
+        .state
+        .candidate()
+        .filter(|c| draft.situation.state.live().contains(c))
+    {
         status.effective_weight = weight(draft, wanted, candidate);
         status.weight = match &draft.situation.state {
             State::Rolling(change) if draft.pace(&change.stable, &change.candidate) == Pace::FullSize => 0,
@@ -631,7 +843,10 @@ fn cut(text: &str, bytes: usize) -> String {
     if text.len() <= bytes {
         return text.to_owned();
     }
-    let end = (0..=bytes.saturating_sub(3)).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
+    let end = (0..=bytes.saturating_sub(3))
+        .rev()
+        .find(|i| text.is_char_boundary(*i))
+        .unwrap_or(0);
     format!("{}...", &text[..end])
 }
 
@@ -687,7 +902,9 @@ fn without_counts(status: &MicroserviceStatus) -> MicroserviceStatus {
             condition.message.clear();
         }
         // Served or not while pods come: the next write says it soon enough, the end of the rollout at once.
-        status.conditions.retain(|c| c.type_ != ConditionType::Available.as_str());
+        status
+            .conditions
+            .retain(|c| c.type_ != ConditionType::Available.as_str());
     }
     status
 }

@@ -58,7 +58,14 @@ fn step(draft: &mut Draft<'_>) {
 // --- time
 
 fn note_progress(draft: &mut Draft<'_>) {
-    let Some(ready) = draft.situation.state.coming().map(|name| draft.counts(name).ready) else { return };
+    let Some(ready) = draft
+        .situation
+        .state
+        .coming()
+        .map(|name| draft.counts(name).ready)
+    else {
+        return;
+    };
     let now = draft.now;
     if let Some(progress) = draft.situation.state.progress_mut() {
         *progress = progress.with(ready, now);
@@ -67,16 +74,23 @@ fn note_progress(draft: &mut Draft<'_>) {
 
 /// The deadline counts the time in which pods that are asked for are not ready. Other time is not held against them.
 fn keep_time(draft: &mut Draft<'_>) {
-    let Some(coming) = draft.situation.state.coming().map(str::to_owned) else { return };
+    let Some(coming) = draft.situation.state.coming().map(str::to_owned) else {
+        return;
+    };
     let before = draft.observed.status();
     let ready = draft.counts(&coming).ready;
     let stopped = clock_stood(&before) && !clock_stands(draft);
     let idle = idle_for_long(draft, &coming);
     let scaled = before.desired_replicas != draft.wanted();
     let now = draft.now;
-    let Some(progress) = draft.situation.state.progress_mut() else { return };
+    let Some(progress) = draft.situation.state.progress_mut() else {
+        return;
+    };
     if stopped || idle {
-        *progress = Progress { at: now, ready_high: ready };
+        *progress = Progress {
+            at: now,
+            ready_high: ready,
+        };
     } else if scaled {
         // With other numbers the old record may be out of reach.
         progress.ready_high = progress.ready_high.min(ready);
@@ -89,7 +103,9 @@ fn keep_time(draft: &mut Draft<'_>) {
 /// Whether the clock stood when the status was written.
 fn clock_stood(before: &MicroserviceStatus) -> bool {
     let held = |c: &Condition| c.type_ == ConditionType::Reconciling.as_str() && c.reason == HELD;
-    before.phase == Some(Phase::Suspended) || before.desired_replicas == 0 || before.conditions.iter().any(held)
+    before.phase == Some(Phase::Suspended)
+        || before.desired_replicas == 0
+        || before.conditions.iter().any(held)
 }
 
 /// Whether the clock stands now: nobody works on the rollout, or what is wrong is not the candidate's doing.
@@ -106,14 +122,26 @@ pub fn clock_stands(draft: &Draft<'_>) -> bool {
 /// Whether it has been our turn for half of the deadline: all pods that are asked for are ready, and nobody asked for
 /// more, or turned the Service. So it is after a while without an operator.
 fn idle_for_long(draft: &Draft<'_>, coming: &str) -> bool {
-    let Some(progress) = draft.situation.state.progress() else { return false };
+    let Some(progress) = draft.situation.state.progress() else {
+        return false;
+    };
     let size = draft.size(coming);
     let our_turn = match &draft.situation.state {
         State::Rolling(_) => size.counts.ready >= size.asked,
         State::Promoting(_) => size.counts.ready >= size.asked && !draft.selects_only(coming),
-        State::Fresh | State::Starting { .. } | State::Steady { .. } | State::Baking(_) | State::Returning(_) => false,
+        State::Fresh
+        | State::Starting { .. }
+        | State::Steady { .. }
+        | State::Baking(_)
+        | State::Returning(_) => false,
     };
-    let patience = draft.observed.spec().operation.strategy().progress_deadline_seconds() / 2;
+    let patience = draft
+        .observed
+        .spec()
+        .operation
+        .strategy()
+        .progress_deadline_seconds()
+        / 2;
     our_turn && !clock_stands(draft) && later(progress.at, patience) <= draft.now
 }
 
@@ -122,9 +150,12 @@ fn idle_for_long(draft: &Draft<'_>, coming: &str) -> bool {
 /// A decision is written before the records are. What a crash has left out, or a person has taken away, is made again
 /// where the spec still says it.
 fn make_records_good(draft: &mut Draft<'_>) {
-    let Some(target) = draft.target().cloned() else { return };
+    let Some(target) = draft.target().cloned() else {
+        return;
+    };
     let state = &draft.situation.state;
-    let known = state.live().contains(&target.name.as_str()) || state.candidate() == Some(target.name.as_str());
+    let known =
+        state.live().contains(&target.name.as_str()) || state.candidate() == Some(target.name.as_str());
     if known && !draft.records.contains_key(&target.name) {
         remember(draft, target);
     }
@@ -158,9 +189,14 @@ fn make_notes_good(draft: &mut Draft<'_>) {
 fn note_promoted(draft: &mut Draft<'_>, stable: &str) {
     let others = draft.records.values().filter(|record| record.name != stable);
     let latest = others.filter_map(|record| record.notes.promoted).max();
-    let seq = latest.map_or(draft.situation.seq, |latest| draft.situation.seq.max(latest.saturating_add(1)));
+    let seq = latest.map_or(draft.situation.seq, |latest| {
+        draft.situation.seq.max(latest.saturating_add(1))
+    });
     if let Some(record) = draft.records.get_mut(stable)
-        && record.notes.promoted.is_none_or(|promoted| Some(promoted) <= latest)
+        && record
+            .notes
+            .promoted
+            .is_none_or(|promoted| Some(promoted) <= latest)
     {
         record.notes.promoted = Some(seq);
     }
@@ -187,21 +223,45 @@ fn note_rejected(draft: &mut Draft<'_>, candidate: &str, cause: &ReturnCause) {
 /// A live revision without a record.
 fn lost_revision(draft: &Draft<'_>) -> Option<String> {
     let missing = |name: &&str| !draft.records.contains_key(*name);
-    draft.situation.state.live().into_iter().find(missing).map(str::to_owned)
+    draft
+        .situation
+        .state
+        .live()
+        .into_iter()
+        .find(missing)
+        .map(str::to_owned)
 }
 
 /// Makes a lost record from the running Deployment, or starts again from what else is known.
 fn repair(draft: &mut Draft<'_>, lost: &str) {
-    let running = draft.observed.lasting_deployments().find(|(_, d)| d.revision == lost);
+    let running = draft
+        .observed
+        .lasting_deployments()
+        .find(|(_, d)| d.revision == lost);
     if let Some((name, deployment)) = running {
         let record = record_of_deployment(draft.observed, name, deployment);
-        draft.event(EventKind::Warning, "RecordLost", format!("the record of {lost} was lost; its Deployment is the record now"));
+        draft.event(
+            EventKind::Warning,
+            "RecordLost",
+            format!("the record of {lost} was lost; its Deployment is the record now"),
+        );
         draft.records.insert(lost.to_owned(), record);
         let state = draft.situation.state.clone();
         return draft.enter(Edge::Repair, state);
     }
-    let stable = draft.situation.state.stable().map(str::to_owned).filter(|name| name != lost);
-    if let Some(candidate) = draft.situation.state.coming().and(draft.situation.state.candidate()).map(str::to_owned) {
+    let stable = draft
+        .situation
+        .state
+        .stable()
+        .map(str::to_owned)
+        .filter(|name| name != lost);
+    if let Some(candidate) = draft
+        .situation
+        .state
+        .coming()
+        .and(draft.situation.state.candidate())
+        .map(str::to_owned)
+    {
         draft.end_rollout(&candidate, "Interrupted", None);
     }
     match stable {
@@ -222,7 +282,13 @@ fn fresh(draft: &mut Draft<'_>) {
         // There is nothing else that the service could rest on.
         target.notes.promoted = Some(draft.situation.seq);
         let candidate = remember(draft, target);
-        draft.enter(Edge::Start, State::Starting { candidate, progress: Progress::none(draft.now) });
+        draft.enter(
+            Edge::Start,
+            State::Starting {
+                candidate,
+                progress: Progress::none(draft.now),
+            },
+        );
     }
 }
 
@@ -232,32 +298,55 @@ fn rest_on(draft: &mut Draft<'_>, stable: String) {
     let notes = draft.records.values().map(|record| &record.notes);
     let seqs = notes.flat_map(|notes| [notes.promoted, notes.rejected.as_ref().map(|verdict| verdict.seq)]);
     draft.situation.seq = seqs.flatten().max().unwrap_or(1).max(draft.situation.seq);
-    draft.event(EventKind::Normal, "Adopted", format!("revision {stable} was found running and is the stable one"));
+    draft.event(
+        EventKind::Normal,
+        "Adopted",
+        format!("revision {stable} was found running and is the stable one"),
+    );
     if let Some(value) = commands::pending_rollback(draft.observed).map(str::to_owned) {
         // When it was said is not known any more, and whether it was done: it is not done twice.
         if draft.rollback_to(&stable).is_some() {
-            let note = format!("the status was lost, and with it whether the rollback {value} was done: ask again");
+            let note =
+                format!("the status was lost, and with it whether the rollback {value} was done: ask again");
             draft.event(EventKind::Warning, "RollbackIgnored", note);
         }
-        draft.commands.push(CommandStatus { verb: commands::ROLLBACK.to_owned(), value });
+        draft.commands.push(CommandStatus {
+            verb: commands::ROLLBACK.to_owned(),
+            value,
+        });
     }
     match serving_beside(draft, &stable) {
         Some(candidate) => {
-            let verdict = draft.records.get(&candidate).and_then(|record| record.notes.rejected.clone());
+            let verdict = draft
+                .records
+                .get(&candidate)
+                .and_then(|record| record.notes.rejected.clone());
             let cause = match &verdict {
                 Some(verdict) => rejected_cause(verdict),
                 None => superseded_cause(&stable),
             };
             draft.situation.trial = verdict.map_or(1, |verdict| verdict.trial);
             let progress = Progress::none(draft.now);
-            draft.enter(Edge::Repair, State::Returning(Return { stable, candidate, cause, progress }));
+            draft.enter(
+                Edge::Repair,
+                State::Returning(Return {
+                    stable,
+                    candidate,
+                    cause,
+                    progress,
+                }),
+            );
         }
         None => draft.enter(Edge::Repair, State::Steady { stable, held: None }),
     }
 }
 
 fn rejected_cause(verdict: &VerdictNote) -> ReturnCause {
-    ReturnCause { blame: Blame::Candidate, reason: verdict.reason.clone(), message: verdict.message.clone() }
+    ReturnCause {
+        blame: Blame::Candidate,
+        reason: verdict.reason.clone(),
+        message: verdict.message.clone(),
+    }
 }
 
 fn superseded_cause(by: &str) -> ReturnCause {
@@ -273,7 +362,10 @@ fn serving_beside(draft: &mut Draft<'_>, stable: &str) -> Option<String> {
     if draft.counts(stable).ready >= draft.wanted() {
         return None;
     }
-    let others = draft.observed.lasting_deployments().filter(|(_, d)| d.revision != stable);
+    let others = draft
+        .observed
+        .lasting_deployments()
+        .filter(|(_, d)| d.revision != stable);
     let (name, deployment) = others.max_by_key(|(_, d)| draft.counts(&d.revision).ready)?;
     let revision = deployment.revision.clone();
     let goes_out = |target: &Record| target.name == revision && target.notes.rejected.is_none();
@@ -292,9 +384,16 @@ fn serving_beside(draft: &mut Draft<'_>, stable: &str) -> Option<String> {
 fn running_revision(draft: &mut Draft<'_>) -> Option<String> {
     let runs = |revision: &str| draft.observed.deployment_of(revision).is_some();
     let promoted = draft.records.values().filter(|r| r.notes.promoted.is_some());
-    let promoted = promoted.max_by_key(|r| (r.notes.promoted, r.number)).map(|record| record.name.clone());
-    let largest = draft.observed.lasting_deployments().max_by_key(|(_, d)| (draft.counts(&d.revision).ready, d.replicas));
-    let Some((name, deployment)) = largest else { return promoted };
+    let promoted = promoted
+        .max_by_key(|r| (r.notes.promoted, r.number))
+        .map(|record| record.name.clone());
+    let largest = draft
+        .observed
+        .lasting_deployments()
+        .max_by_key(|(_, d)| (draft.counts(&d.revision).ready, d.replicas));
+    let Some((name, deployment)) = largest else {
+        return promoted;
+    };
     let revision = deployment.revision.clone();
     if let Some(promoted) = promoted
         && (runs(&promoted) || draft.counts(&revision).ready == 0)
@@ -327,19 +426,31 @@ fn begin_rollout(draft: &mut Draft<'_>, trial: i32) {
 // --- the first revision
 
 fn starting(draft: &mut Draft<'_>, candidate: &str, progress: Progress) {
-    let target = draft.target().filter(|target| target.name != candidate).cloned();
-    if let (Some(mut target), false) = (target, draft.suspended()) {
+    let wanted = draft.wanted();
+    let ready = draft.counts(candidate).ready;
+    let target = draft
+        .target()
+        .filter(|target| target.name != candidate && !draft.suspended())
+        .cloned();
+    // What serves some is not thrown away for the next: that goes out against it.
+    let serves = ready >= wanted || (ready > 0 && target.is_some());
+    if draft.observed.deployment_of(candidate).is_some() && serves {
+        draft.end_rollout(candidate, "Promoted", None);
+        let stable = candidate.to_owned();
+        return draft.enter(Edge::Started, State::Steady { stable, held: None });
+    }
+    if let Some(mut target) = target {
         draft.end_rollout(candidate, "Superseded", None);
         begin_rollout(draft, 1);
         target.notes.promoted = Some(draft.situation.seq);
         let candidate = remember(draft, target);
-        return draft.enter(Edge::StartOver, State::Starting { candidate, progress: Progress::none(draft.now) });
-    }
-    let wanted = draft.wanted();
-    if draft.observed.deployment_of(candidate).is_some() && draft.counts(candidate).ready >= wanted {
-        draft.end_rollout(candidate, "Promoted", None);
-        let stable = candidate.to_owned();
-        return draft.enter(Edge::Started, State::Steady { stable, held: None });
+        return draft.enter(
+            Edge::StartOver,
+            State::Starting {
+                candidate,
+                progress: Progress::none(draft.now),
+            },
+        );
     }
     let deadline = draft.deadline(progress);
     draft.wake(deadline);
@@ -352,7 +463,9 @@ fn steady(draft: &mut Draft<'_>, stable: &str, held: Option<&Held>) {
         begin_rollout(draft, 1);
         return rollback(draft, &from, stable, to);
     }
-    let Some(target) = draft.target().cloned() else { return };
+    let Some(target) = draft.target().cloned() else {
+        return;
+    };
     if target.name == stable {
         if held.is_some() {
             let stable = stable.to_owned();
@@ -387,7 +500,9 @@ fn steady(draft: &mut Draft<'_>, stable: &str, held: Option<&Held>) {
 
 /// Who is to be left for whom: `stable`, or the revision that was left for it on the way to a third one.
 fn rollback_from(draft: &Draft<'_>, stable: &str, held: Option<&Held>) -> Option<(String, String)> {
-    let left = held.filter(|held| held.cause.blame == Blame::Person).map(|held| held.candidate.as_str());
+    let left = held
+        .filter(|held| held.cause.blame == Blame::Person)
+        .map(|held| held.candidate.as_str());
     let named = [Some(stable), left].into_iter().flatten();
     let asked = named.filter_map(|from| Some((from.to_owned(), draft.rollback_to(from)?)));
     asked.filter(|(_, to)| to != stable).next()
@@ -400,8 +515,18 @@ fn hold_rejected(draft: &mut Draft<'_>, stable: &str, rejected: &str, verdict: &
         reason: verdict.reason.clone(),
         message: verdict.message.clone(),
     };
-    let held = Some(Held { candidate: rejected.to_owned(), cause, retry_at: None });
-    draft.enter(Edge::Hold, State::Steady { stable: stable.to_owned(), held });
+    let held = Some(Held {
+        candidate: rejected.to_owned(),
+        cause,
+        retry_at: None,
+    });
+    draft.enter(
+        Edge::Hold,
+        State::Steady {
+            stable: stable.to_owned(),
+            held,
+        },
+    );
 }
 
 /// A revision gets another trial, with a number that no request to try it again names.
@@ -412,10 +537,17 @@ fn begin_trial(draft: &mut Draft<'_>, target: &mut Record, again: Option<&Held>)
     let named = commands::retried(draft.observed, &target.name);
     if last > 0 && named == last {
         let value = format!("{}/{named}", target.name);
-        draft.commands.push(CommandStatus { verb: commands::RETRY.to_owned(), value });
+        draft.commands.push(CommandStatus {
+            verb: commands::RETRY.to_owned(),
+            value,
+        });
     }
     if rejected.is_some() {
-        draft.event(EventKind::Normal, "RetryRequested", format!("{} is tried again on request", target.name));
+        draft.event(
+            EventKind::Normal,
+            "RetryRequested",
+            format!("{} is tried again on request", target.name),
+        );
     }
     begin_rollout(draft, last.max(named).saturating_add(1));
 }
@@ -430,10 +562,21 @@ fn roll(draft: &mut Draft<'_>, stable: &str, mut target: Record, again: Option<&
     begin_trial(draft, &mut target, again);
     let size = draft.size(stable);
     let served = size.counts.ready > 0 || size.asked == 0;
-    let changes = draft.records.get(stable).map(|old| crate::revision::changes(&old.data, &target.data));
-    let again = draft.records.values().find(|r| r.notes.rejected.is_some() && r.image() == target.image());
+    let changes = draft
+        .records
+        .get(stable)
+        .map(|old| crate::revision::changes(&old.data, &target.data));
+    let again = draft
+        .records
+        .values()
+        .find(|r| r.notes.rejected.is_some() && r.image() == target.image());
     if let Some(note) = again.filter(|r| r.name != target.name).map(|r| {
-        format!("{} carries {} again, with which {} was rejected", target.name, r.image(), r.name)
+        format!(
+            "{} carries {} again, with which {} was rejected",
+            target.name,
+            r.image(),
+            r.name
+        )
     }) {
         draft.event(EventKind::Warning, "RejectedImage", note);
     }
@@ -441,14 +584,21 @@ fn roll(draft: &mut Draft<'_>, stable: &str, mut target: Record, again: Option<&
     draft.event(
         EventKind::Normal,
         "RolloutStarted",
-        format!("{candidate} goes out against {stable}: {}", changes.unwrap_or_default()),
+        format!(
+            "{candidate} goes out against {stable}: {}",
+            changes.unwrap_or_default()
+        ),
     );
     draft.enter(
         Edge::Roll,
         State::Rolling(Change {
             stable: stable.to_owned(),
             candidate,
-            stable_health: if served { StableHealth::Healthy } else { StableHealth::Broken },
+            stable_health: if served {
+                StableHealth::Healthy
+            } else {
+                StableHealth::Broken
+            },
             progress: Progress::none(draft.now),
         }),
     );
@@ -470,8 +620,10 @@ fn interrupted(draft: &mut Draft<'_>, change: &Change) -> Option<()> {
             if change.stable_health == StableHealth::Healthy {
                 reject(draft, change, fault);
             }
-            // Without anything to return to the candidate stays, the status says so, and it may still recover.
-            return Some(());
+            // Without anything to return to the candidate stays, the status says so, and where it recovers it goes on.
+            if change.stable_health == StableHealth::Healthy || !is_complete(draft, change) {
+                return Some(());
+            }
         }
         Assessment::Hold { recheck, .. } => {
             draft.wake(recheck.unwrap_or_else(|| later(draft.now, HOLD_SECONDS)));
@@ -483,16 +635,27 @@ fn interrupted(draft: &mut Draft<'_>, change: &Change) -> Option<()> {
     draft.suspended().then_some(())
 }
 
+/// Whether all pods of the candidate are ready.
+pub fn is_complete(draft: &Draft<'_>, change: &Change) -> bool {
+    draft.wanted() > 0 && draft.counts(&change.candidate).ready >= draft.wanted()
+}
+
 fn superseded(draft: &mut Draft<'_>, change: &Change) -> bool {
-    let Some(target) = draft.target().cloned() else { return false };
+    let Some(target) = draft.target().cloned() else {
+        return false;
+    };
     if target.name == change.candidate || (draft.suspended() && target.name != change.stable) {
         return false;
     }
-    if target.name != change.stable && change.stable_health == StableHealth::Broken && !may_be_tried(draft, &target) {
+    if target.name != change.stable
+        && change.stable_health == StableHealth::Broken
+        && !may_be_tried(draft, &target)
+    {
         // What is known to be bad is no reason to give up what may still become good.
         return false;
     }
-    let stable_serves = draft.counts(&change.stable).ready > 0 || change.stable_health == StableHealth::Healthy;
+    let stable_serves =
+        draft.counts(&change.stable).ready > 0 || change.stable_health == StableHealth::Healthy;
     if stable_serves || target.name == change.stable {
         let cause = superseded_cause(&target.name);
         go_back(draft, Edge::Supersede, &change.stable, &change.candidate, cause);
@@ -507,10 +670,21 @@ fn superseded(draft: &mut Draft<'_>, change: &Change) -> bool {
 /// Nothing serves as it should: the newer revision goes out at once, against whichever of the two serves more.
 fn fix_forward(draft: &mut Draft<'_>, stable: &str, candidate: &str, mut target: Record) {
     draft.end_rollout(candidate, "Superseded", None);
-    let serving = if draft.counts(candidate).ready > draft.counts(stable).ready { candidate } else { stable };
+    let serving = if draft.counts(candidate).ready > draft.counts(stable).ready {
+        candidate
+    } else {
+        stable
+    };
     begin_trial(draft, &mut target, None);
     draft.situation.previous = None;
-    draft.event(EventKind::Normal, "FixForward", format!("{} goes out at once: {serving} does not serve as it should", target.name));
+    draft.event(
+        EventKind::Normal,
+        "FixForward",
+        format!(
+            "{} goes out at once: {serving} does not serve as it should",
+            target.name
+        ),
+    );
     let candidate = remember(draft, target);
     let change = Change {
         stable: serving.to_owned(),
@@ -603,7 +777,12 @@ pub fn deadline_fault(draft: &Draft<'_>, candidate: &str) -> Fault {
         reason: "ProgressDeadlineExceeded".to_owned(),
         message: format!(
             "no further pod of {candidate} became ready within {} s: {} of {} are",
-            draft.observed.spec().operation.strategy().progress_deadline_seconds(),
+            draft
+                .observed
+                .spec()
+                .operation
+                .strategy()
+                .progress_deadline_seconds(),
             counts.ready,
             draft.wanted(),
         ),
@@ -617,24 +796,42 @@ fn finish(draft: &mut Draft<'_>, change: &Change) {
         record.notes.rejected = None;
     }
     draft.end_rollout(&change.candidate, "Promoted", None);
-    draft.event(EventKind::Normal, "Promoted", format!("{} is the stable revision; before it was {}", change.candidate, change.stable));
+    draft.event(
+        EventKind::Normal,
+        "Promoted",
+        format!(
+            "{} is the stable revision; before it was {}",
+            change.candidate, change.stable
+        ),
+    );
     // One step of full size is for what is known to have carried everything.
     let proven = change.stable_health == StableHealth::Healthy;
     draft.situation.previous = proven.then(|| change.stable.clone());
-    draft.enter(Edge::Finish, State::Steady { stable: change.candidate.clone(), held: None });
+    draft.enter(
+        Edge::Finish,
+        State::Steady {
+            stable: change.candidate.clone(),
+            held: None,
+        },
+    );
 }
 
 // --- the way back
 
 fn reject(draft: &mut Draft<'_>, change: &Change, fault: Fault) {
-    let cause = ReturnCause { blame: fault.blame, reason: fault.reason, message: fault.message };
+    let cause = ReturnCause {
+        blame: fault.blame,
+        reason: fault.reason,
+        message: fault.message,
+    };
     go_back(draft, Edge::Reject, &change.stable, &change.candidate, cause);
 }
 
 /// A person asks to leave the candidate of a change. What carries traffic is not dropped for a third revision: it goes
 /// back to the stable one first, and from there on.
 fn leave(draft: &mut Draft<'_>, change: &Change, to: String) {
-    let alone = matches!(draft.situation.state, State::Baking(_)) && draft.counts(&change.candidate).ready > 0;
+    let alone =
+        matches!(draft.situation.state, State::Baking(_)) && draft.counts(&change.candidate).ready > 0;
     if to == change.stable || alone {
         return rollback(draft, &change.candidate, &change.candidate, to);
     }
@@ -653,7 +850,10 @@ fn person_cause(from: &str, to: &str) -> ReturnCause {
 /// Goes from `serving` to the revision that a person named; the person named the one to leave as well.
 fn rollback(draft: &mut Draft<'_>, named: &str, serving: &str, to: String) {
     let value = format!("{named}/{to}");
-    draft.commands.push(CommandStatus { verb: commands::ROLLBACK.to_owned(), value });
+    draft.commands.push(CommandStatus {
+        verb: commands::ROLLBACK.to_owned(),
+        value,
+    });
     let seq = draft.situation.seq;
     if draft.situation.state.stable() != Some(to.as_str())
         && let Some(record) = draft.records.get_mut(&to)
@@ -663,12 +863,19 @@ fn rollback(draft: &mut Draft<'_>, named: &str, serving: &str, to: String) {
         draft.situation.previous = None;
     }
     // Nobody spoke against a revision that is only on the way.
-    let cause = if named == serving { person_cause(named, &to) } else { superseded_cause(&to) };
+    let cause = if named == serving {
+        person_cause(named, &to)
+    } else {
+        superseded_cause(&to)
+    };
     go_back(draft, Edge::Rollback, &to, serving, cause);
 }
 
 fn go_back(draft: &mut Draft<'_>, edge: Edge, home: &str, from: &str, cause: ReturnCause) {
-    let cause = ReturnCause { message: shortened(&cause.message), ..cause };
+    let cause = ReturnCause {
+        message: shortened(&cause.message),
+        ..cause
+    };
     if let Some(record) = draft.records.get_mut(from) {
         record.notes.rejected = None;
     }
@@ -677,7 +884,11 @@ fn go_back(draft: &mut Draft<'_>, edge: Edge, home: &str, from: &str, cause: Ret
         Blame::Superseded => (EventKind::Normal, "Superseded"),
         Blame::Candidate | Blame::Environment | Blame::Person => (EventKind::Warning, "RolledBack"),
     };
-    draft.event(kind, reason, format!("from {from} to {home}: {}: {}", cause.reason, cause.message));
+    draft.event(
+        kind,
+        reason,
+        format!("from {from} to {home}: {}: {}", cause.reason, cause.message),
+    );
     draft.enter(
         edge,
         State::Returning(Return {
@@ -691,16 +902,20 @@ fn go_back(draft: &mut Draft<'_>, edge: Edge, home: &str, from: &str, cause: Ret
 
 fn returning(draft: &mut Draft<'_>, back: &Return) {
     let (home, left) = (draft.counts(&back.stable), draft.size(&back.candidate));
-    if home.ready >= draft.wanted() && left.asked == 0 && left.counts.live == 0 && draft.in_force(&back.stable) {
+    let deadline = draft.deadline(back.progress);
+    // What cannot get better by waiting is the end as well: where nothing else is left, the next change may come.
+    let enough = home.ready >= draft.wanted() || (home.ready > 0 && deadline <= draft.now);
+    if enough && left.asked == 0 && left.counts.live == 0 && draft.in_force(&back.stable) {
         return returned(draft, back);
     }
-    let deadline = draft.deadline(back.progress);
-    let target = draft.target().filter(|t| t.name != back.candidate && t.name != back.stable).cloned();
+    let target = draft
+        .target()
+        .filter(|t| t.name != back.candidate && t.name != back.stable)
+        .cloned();
     if let Some(target) = target
-        && home.ready == 0
         && !draft.suspended()
         && may_be_tried(draft, &target)
-        && (deadline <= draft.now || home_fault(draft, back).is_some())
+        && (deadline <= draft.now || (home.ready == 0 && home_fault(draft, back).is_some()))
     {
         return fix_forward(draft, &back.stable, &back.candidate, target);
     }
@@ -719,7 +934,11 @@ pub fn home_fault(draft: &Draft<'_>, back: &Return) -> Option<Fault> {
 }
 
 fn returned(draft: &mut Draft<'_>, back: &Return) {
-    let outcome = if back.cause.blame == Blame::Superseded { "Superseded" } else { "RolledBack" };
+    let outcome = if back.cause.blame == Blame::Superseded {
+        "Superseded"
+    } else {
+        "RolledBack"
+    };
     draft.end_rollout(&back.candidate, outcome, Some(&back.cause));
     let retry_at: Option<Timestamp> = (back.cause.blame == Blame::Environment).then(|| draft.retry_at());
     // What is still asked for is held; what was only overtaken is not.
@@ -729,5 +948,11 @@ fn returned(draft: &mut Draft<'_>, back: &Return) {
         retry_at,
     });
     draft.wakes.extend(retry_at);
-    draft.enter(Edge::Returned, State::Steady { stable: back.stable.clone(), held });
+    draft.enter(
+        Edge::Returned,
+        State::Steady {
+            stable: back.stable.clone(),
+            held,
+        },
+    );
 }

@@ -296,8 +296,14 @@ fn no_two_ports_are_one() {
                  service: Exclude",
             ],
         ),
-        (json!({"name": "b", "containerPort": 1, "protocol": "UDP"}), vec![]),
-        (json!({"name": "b", "containerPort": 2, "servicePort": 1, "service": "Exclude"}), vec![]),
+        (
+            json!({"name": "b", "containerPort": 1, "protocol": "UDP"}),
+            vec![],
+        ),
+        (
+            json!({"name": "b", "containerPort": 2, "servicePort": 1, "service": "Exclude"}),
+            vec![],
+        ),
     ] {
         assert_eq!(said_of(ports(second.clone())), expected, "{second}");
     }

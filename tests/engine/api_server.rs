@@ -9,7 +9,9 @@ use microservice_operator::api::{Microservice, MicroserviceStatus, annotations, 
 use microservice_operator::health::Fault;
 use microservice_operator::render::ChildKind;
 use microservice_operator::revision::Record;
-use microservice_operator::rollout::{Apply, ChildKey, Delete, Deleting, DeploymentView, FailureClass, LiveChild, Ownership};
+use microservice_operator::rollout::{
+    Apply, ChildKey, Delete, Deleting, DeploymentView, FailureClass, LiveChild, Ownership,
+};
 use serde_json::{Value, json};
 
 /// The name of the service in all tests.
@@ -65,7 +67,10 @@ impl Stored {
     }
 
     pub fn live(&self, service_uid: &str) -> LiveChild {
-        let applied = self.object.pointer("/metadata/annotations").and_then(|a| a.get(annotations::APPLIED));
+        let applied = self
+            .object
+            .pointer("/metadata/annotations")
+            .and_then(|a| a.get(annotations::APPLIED));
         LiveChild {
             uid: self.uid.clone(),
             ownership: self.ownership(service_uid),
@@ -77,11 +82,20 @@ impl Stored {
     }
 
     pub fn replicas(&self) -> i32 {
-        self.object.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1).try_into().unwrap()
+        self.object
+            .pointer("/spec/replicas")
+            .and_then(Value::as_i64)
+            .unwrap_or(1)
+            .try_into()
+            .unwrap()
     }
 
     pub fn deployment(&self, failure: Option<Fault>) -> DeploymentView {
-        let selector = self.object.pointer("/spec/selector/matchLabels").cloned().unwrap_or_default();
+        let selector = self
+            .object
+            .pointer("/spec/selector/matchLabels")
+            .cloned()
+            .unwrap_or_default();
         DeploymentView {
             revision: self.label(labels::REVISION).unwrap_or_default().to_owned(),
             replicas: self.replicas(),
@@ -133,7 +147,13 @@ impl ApiServer {
             "spec": spec,
         }))
         .unwrap();
-        Self { service, objects: BTreeMap::new(), refusals: Vec::new(), restarts: Vec::new(), version: 1 }
+        Self {
+            service,
+            objects: BTreeMap::new(),
+            refusals: Vec::new(),
+            restarts: Vec::new(),
+            version: 1,
+        }
     }
 
     fn next_version(&mut self) -> String {
@@ -153,7 +173,11 @@ impl ApiServer {
         }
     }
 
-    pub fn write_status(&mut self, observed: &Microservice, status: &MicroserviceStatus) -> Result<(), WriteError> {
+    pub fn write_status(
+        &mut self,
+        observed: &Microservice,
+        status: &MicroserviceStatus,
+    ) -> Result<(), WriteError> {
         if observed.metadata.resource_version != self.service.metadata.resource_version {
             return Err(WriteError::Conflict);
         }
@@ -168,7 +192,11 @@ impl ApiServer {
     pub fn apply(&mut self, apply: &Apply) -> Result<(), WriteError> {
         let key = (apply.child.kind, apply.child.name.clone());
         let text = apply.child.object.to_string();
-        if let Some(refusal) = self.refusals.iter().find(|r| r.kind == key.0 && text.contains(&r.containing)) {
+        if let Some(refusal) = self
+            .refusals
+            .iter()
+            .find(|r| r.kind == key.0 && text.contains(&r.containing))
+        {
             return Err(WriteError::Refused(refusal.class, refusal.message.clone()));
         }
         let present = self.objects.get(&key);
@@ -186,22 +214,33 @@ impl ApiServer {
         let version = self.next_version();
         let uid = apply.uid.clone().unwrap_or_else(|| format!("uid-{version}"));
         object["metadata"]["uid"] = json!(uid);
-        self.objects.insert(key, Stored { uid, object: Object(Arc::new(object)), deleting: Deleting::No });
+        self.objects.insert(
+            key,
+            Stored {
+                uid,
+                object: Object(Arc::new(object)),
+                deleting: Deleting::No,
+            },
+        );
         Ok(())
     }
 
     fn meaning_of_conflict(&self, key: &ChildKey) -> WriteError {
         match self.objects.get(key) {
-            Some(found) if found.ownership("uid-service") == Ownership::Foreign => {
-                WriteError::Refused(FailureClass::Foreign, "an object of that name exists and is not ours".to_owned())
-            }
+            Some(found) if found.ownership("uid-service") == Ownership::Foreign => WriteError::Refused(
+                FailureClass::Foreign,
+                "an object of that name exists and is not ours".to_owned(),
+            ),
             Some(_) | None => WriteError::Conflict,
         }
     }
 
     fn note_restart(&mut self, name: &str, after: &Value) {
         let template = |object: &Value| object.pointer("/spec/template").cloned().unwrap_or_default();
-        let before = self.objects.get(&(ChildKind::Deployment, name.to_owned())).map(|d| template(&d.object));
+        let before = self
+            .objects
+            .get(&(ChildKind::Deployment, name.to_owned()))
+            .map(|d| template(&d.object));
         if let Some(before) = before.filter(|before| *before != template(after)) {
             self.restarts.push((name.to_owned(), before, template(after)));
         }
@@ -209,7 +248,11 @@ impl ApiServer {
 
     pub fn delete(&mut self, delete: &Delete) {
         let key = (delete.kind, delete.name.clone());
-        if self.objects.get(&key).is_some_and(|found| found.uid == delete.uid) {
+        if self
+            .objects
+            .get(&key)
+            .is_some_and(|found| found.uid == delete.uid)
+        {
             self.objects.remove(&key);
         }
     }
@@ -218,7 +261,9 @@ impl ApiServer {
 /// What the API server fills in; the engine must live with it.
 fn default_fields(kind: ChildKind, object: &mut Value) {
     if kind == ChildKind::Deployment
-        && let Some(spec) = object.pointer_mut("/spec/template/spec").and_then(Value::as_object_mut)
+        && let Some(spec) = object
+            .pointer_mut("/spec/template/spec")
+            .and_then(Value::as_object_mut)
     {
         spec.entry("restartPolicy").or_insert(json!("Always"));
         spec.entry("dnsPolicy").or_insert(json!("ClusterFirst"));
@@ -239,5 +284,8 @@ fn immutable(key: &ChildKey, before: &Value, after: &Value) -> Result<(), WriteE
     if before.pointer(path) == after.pointer(path) {
         return Ok(());
     }
-    Err(WriteError::Refused(FailureClass::Invalid, format!("{path} of {:?} {} is immutable", key.0, key.1)))
+    Err(WriteError::Refused(
+        FailureClass::Invalid,
+        format!("{path} of {:?} {} is immutable", key.0, key.1),
+    ))
 }

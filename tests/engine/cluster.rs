@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use microservice_operator::api::{Role, labels};
 use microservice_operator::health::{
-    ContainerKind, ContainerSnapshot, Exit, FailedExits, PodSnapshot, Readied, Readiness, Scheduling, Standing, Waiting,
+    ContainerKind, ContainerSnapshot, Exit, FailedExits, PodSnapshot, Readied, Readiness, Scheduling,
+    Standing, Waiting,
 };
 use microservice_operator::render::ChildKind;
 use microservice_operator::rollout::{Deleting, Endpoints, LabelPod};
@@ -112,11 +113,18 @@ impl Pod {
     pub fn snapshot(&self) -> PodSnapshot {
         let readiness = match self.ready_since {
             Some(since) => Readiness::Ready { since },
-            None => Readiness::NotReady { since: self.unready_since, was: self.readied, message: String::new() },
+            None => Readiness::NotReady {
+                since: self.unready_since,
+                was: self.readied,
+                message: String::new(),
+            },
         };
         let scheduling = match self.node {
             Some(()) => Scheduling::Scheduled,
-            None => Scheduling::Unschedulable { since: self.created, message: "0/3 nodes are available".to_owned() },
+            None => Scheduling::Unschedulable {
+                since: self.created,
+                message: "0/3 nodes are available".to_owned(),
+            },
         };
         let ended = self.failed.all() > 0;
         let container = ContainerSnapshot {
@@ -144,7 +152,11 @@ impl Pod {
             node: self.node.map(|()| "node".to_owned()),
             created: self.created,
             started: Some(self.created),
-            standing: if self.ends.is_some() { Standing::Deleting } else { Standing::Live },
+            standing: if self.ends.is_some() {
+                Standing::Deleting
+            } else {
+                Standing::Live
+            },
             readiness,
             scheduling,
             containers: vec![container],
@@ -184,11 +196,19 @@ impl Cluster {
     /// One round of all controllers and kubelets.
     pub fn tick(&mut self, api: &ApiServer, now: Timestamp) {
         self.pods.retain(|pod| pod.ends.is_none_or(|ends| ends > now));
-        let deployments: Vec<&Stored> =
-            api.objects.iter().filter(|(key, _)| key.0 == ChildKind::Deployment).map(|(_, stored)| stored).collect();
+        let deployments: Vec<&Stored> = api
+            .objects
+            .iter()
+            .filter(|(key, _)| key.0 == ChildKind::Deployment)
+            .map(|(_, stored)| stored)
+            .collect();
         let uids: BTreeSet<&str> = deployments.iter().map(|d| d.uid.as_str()).collect();
         let ends = now + SignedDuration::from_secs(self.grace);
-        for pod in self.pods.iter_mut().filter(|pod| !uids.contains(pod.owner.as_str())) {
+        for pod in self
+            .pods
+            .iter_mut()
+            .filter(|pod| !uids.contains(pod.owner.as_str()))
+        {
             pod.ends.get_or_insert(ends);
         }
         for deployment in deployments.into_iter().filter(|d| d.deleting == Deleting::No) {
@@ -199,14 +219,21 @@ impl Cluster {
     }
 
     fn scale(&mut self, deployment: &Stored, now: Timestamp, ends: Timestamp) {
-        let live = self.pods.iter().filter(|pod| pod.owner == deployment.uid && pod.ends.is_none()).count();
+        let live = self
+            .pods
+            .iter()
+            .filter(|pod| pod.owner == deployment.uid && pod.ends.is_none())
+            .count();
         let wanted = usize::try_from(deployment.replicas()).unwrap();
         for _ in live..wanted {
             self.made += 1;
             self.pods.push(new_pod(deployment, self.made, now));
         }
-        let mut superfluous: Vec<&mut Pod> =
-            self.pods.iter_mut().filter(|pod| pod.owner == deployment.uid && pod.ends.is_none()).collect();
+        let mut superfluous: Vec<&mut Pod> = self
+            .pods
+            .iter_mut()
+            .filter(|pod| pod.owner == deployment.uid && pod.ends.is_none())
+            .collect();
         // As the ReplicaSet controller chooses: who is not ready goes first, then the youngest.
         superfluous.sort_by_key(|pod| (pod.ready_since.is_some(), std::cmp::Reverse(pod.created)));
         for pod in superfluous.into_iter().take(live.saturating_sub(wanted)) {
@@ -220,7 +247,11 @@ impl Cluster {
             if pod.ends.is_some() {
                 continue;
             }
-            let script = self.scripts.get(&pod.image).copied().unwrap_or(Behaviour::Good(2));
+            let script = self
+                .scripts
+                .get(&pod.image)
+                .copied()
+                .unwrap_or(Behaviour::Good(2));
             if pod.node.is_none() {
                 if taken >= self.room || script == Behaviour::Unschedulable {
                     continue;
@@ -238,10 +269,25 @@ impl Cluster {
 
     fn endpoints_of(&self, api: &ApiServer) -> Endpoints {
         let mut found = Endpoints::default();
-        let Some(service) = api.objects.get(&(ChildKind::Service, NAME.to_owned())) else { return found };
-        let only = service.object.pointer("/spec/selector").and_then(|s| s.get(labels::REVISION)).and_then(Value::as_str);
-        let ports = service.object.pointer("/spec/ports").and_then(Value::as_array).cloned().unwrap_or_default();
-        for pod in self.pods.iter().filter(|pod| pod.is_ready() && only.is_none_or(|only| only == pod.revision)) {
+        let Some(service) = api.objects.get(&(ChildKind::Service, NAME.to_owned())) else {
+            return found;
+        };
+        let only = service
+            .object
+            .pointer("/spec/selector")
+            .and_then(|s| s.get(labels::REVISION))
+            .and_then(Value::as_str);
+        let ports = service
+            .object
+            .pointer("/spec/ports")
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default();
+        for pod in self
+            .pods
+            .iter()
+            .filter(|pod| pod.is_ready() && only.is_none_or(|only| only == pod.revision))
+        {
             // A port that is named in the Service has only the pods that know the name.
             let listens = ports.iter().any(|port| match &port["targetPort"] {
                 Value::String(name) => pod.ports.iter().any(|(known, _)| known == name),
@@ -256,12 +302,36 @@ impl Cluster {
 
     /// How many ready pods answer on a port of the Service: the number that it leads to is one that they listen on.
     pub fn answering(&self, api: &ApiServer, port: i64) -> usize {
-        let Some(service) = api.objects.get(&(ChildKind::Service, NAME.to_owned())) else { return 0 };
-        let only = service.object.pointer("/spec/selector").and_then(|s| s.get(labels::REVISION)).and_then(Value::as_str);
-        let ports = service.object.pointer("/spec/ports").and_then(Value::as_array).cloned().unwrap_or_default();
-        let Some(target) = ports.iter().find(|p| p["port"] == port).map(|p| p["targetPort"].clone()) else { return 0 };
-        let hears = |pod: &Pod| pod.ports.iter().any(|(name, number)| target == *name.as_str() || target == *number);
-        let selected = self.pods.iter().filter(|pod| pod.is_ready() && only.is_none_or(|only| only == pod.revision));
+        let Some(service) = api.objects.get(&(ChildKind::Service, NAME.to_owned())) else {
+            return 0;
+        };
+        let only = service
+            .object
+            .pointer("/spec/selector")
+            .and_then(|s| s.get(labels::REVISION))
+            .and_then(Value::as_str);
+        let ports = service
+            .object
+            .pointer("/spec/ports")
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default();
+        let Some(target) = ports
+            .iter()
+            .find(|p| p["port"] == port)
+            .map(|p| p["targetPort"].clone())
+        else {
+            return 0;
+        };
+        let hears = |pod: &Pod| {
+            pod.ports
+                .iter()
+                .any(|(name, number)| target == *name.as_str() || target == *number)
+        };
+        let selected = self
+            .pods
+            .iter()
+            .filter(|pod| pod.is_ready() && only.is_none_or(|only| only == pod.revision));
         selected.filter(|pod| hears(pod)).count()
     }
 
@@ -271,14 +341,30 @@ impl Cluster {
     }
 
     pub fn ready(&self, revision: &str) -> i32 {
-        i32::try_from(self.pods.iter().filter(|pod| pod.revision == revision && pod.is_ready()).count()).unwrap()
+        i32::try_from(
+            self.pods
+                .iter()
+                .filter(|pod| pod.revision == revision && pod.is_ready())
+                .count(),
+        )
+        .unwrap()
     }
 }
 
 fn new_pod(deployment: &Stored, number: usize, now: Timestamp) -> Pod {
     let template = deployment.object.pointer("/spec/template").unwrap();
-    let text = |path: &str| template.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let ports = template.pointer("/spec/containers/0/ports").and_then(Value::as_array).cloned().unwrap_or_default();
+    let text = |path: &str| {
+        template
+            .pointer(path)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let ports = template
+        .pointer("/spec/containers/0/ports")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
     Pod {
         name: format!("pod-{number}"),
         revision: text("/metadata/labels/microservice.dev~1revision"),
@@ -287,7 +373,12 @@ fn new_pod(deployment: &Stored, number: usize, now: Timestamp) -> Pod {
         owner: deployment.uid.clone(),
         ports: ports
             .iter()
-            .map(|p| (p["name"].as_str().unwrap_or_default().to_owned(), p["containerPort"].as_i64().unwrap_or_default()))
+            .map(|p| {
+                (
+                    p["name"].as_str().unwrap_or_default().to_owned(),
+                    p["containerPort"].as_i64().unwrap_or_default(),
+                )
+            })
             .collect(),
         created: now,
         ready_since: None,

@@ -21,7 +21,14 @@ struct Outcome {
 }
 
 fn outcome(world: &World) -> Outcome {
-    let MicroserviceStatus { phase, message, rollout, conditions, history, .. } = world.status();
+    let MicroserviceStatus {
+        phase,
+        message,
+        rollout,
+        conditions,
+        history,
+        ..
+    } = world.status();
     let mut rollout = serde_json::to_value(rollout).unwrap();
     for time in ["startedAt", "stepStartedAt", "progressAt", "retryAt", "deadline"] {
         rollout.as_object_mut().unwrap().remove(time);
@@ -36,7 +43,10 @@ fn outcome(world: &World) -> Outcome {
         phase: format!("{phase:?}"),
         message,
         rollout,
-        conditions: conditions.into_iter().map(|c| (c.type_, c.status, c.reason)).collect(),
+        conditions: conditions
+            .into_iter()
+            .map(|c| (c.type_, c.status, c.reason))
+            .collect(),
         history: history.into_iter().map(|h| (h.revision, h.outcome)).collect(),
     }
 }
@@ -92,7 +102,10 @@ const RESTART: Life = |world| {
 };
 
 const FLIP: Life = |world| {
-    world.set("ports", json!([{"name": "web", "containerPort": 9090, "servicePort": 80}]));
+    world.set(
+        "ports",
+        json!([{"name": "web", "containerPort": 9090, "servicePort": 80}]),
+    );
     world.image("b");
     world.run(130);
 };
@@ -121,7 +134,11 @@ fn crash_everywhere(start: impl Fn() -> World, life: Life) {
             life(&mut crashed);
             crashed.run(60);
             let found = outcome(&crashed);
-            assert!(found == expected, "after write {write}: {found:#?}\nand not {expected:#?}\n{}", crashed.story());
+            assert!(
+                found == expected,
+                "after write {write}: {found:#?}\nand not {expected:#?}\n{}",
+                crashed.story()
+            );
         }
     }
 }
@@ -136,7 +153,10 @@ fn recreated() -> World {
 
 #[test]
 fn first_deploy() {
-    crash_everywhere(|| World::new(spec_with("a", 2, json!({"config": {"env": {"A": "1"}}}))), |world| world.run(60));
+    crash_everywhere(
+        || World::new(spec_with("a", 2, json!({"config": {"env": {"A": "1"}}}))),
+        |world| world.run(60),
+    );
 }
 
 #[test]

@@ -53,6 +53,10 @@ edges! {
 #[test]
 fn every_row_has_a_scenario() {
     let covered: BTreeSet<Edge> = covered().into_iter().collect();
-    let missing: Vec<Edge> = EDGES.iter().map(|row| row.edge).filter(|edge| !covered.contains(edge)).collect();
+    let missing: Vec<Edge> = EDGES
+        .iter()
+        .map(|row| row.edge)
+        .filter(|edge| !covered.contains(edge))
+        .collect();
     assert!(missing.is_empty(), "add a scenario to edges! for {missing:?}");
 }

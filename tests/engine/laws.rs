@@ -31,7 +31,12 @@ fn live(rollout: &RolloutStatus) -> Vec<&str> {
         RolloutState::Steady => rollout.stable.iter().map(String::as_str).collect(),
         RolloutState::Starting => rollout.candidate.iter().map(String::as_str).collect(),
         RolloutState::Rolling | RolloutState::Promoting | RolloutState::Baking | RolloutState::Returning => {
-            rollout.stable.iter().chain(&rollout.candidate).map(String::as_str).collect()
+            rollout
+                .stable
+                .iter()
+                .chain(&rollout.candidate)
+                .map(String::as_str)
+                .collect()
         }
     }
 }
@@ -45,7 +50,11 @@ pub fn planned(world: &mut World, observed: &Observed, plan: &Plan) {
     chain(world, observed, plan);
     targets(world, observed, plan);
     if !plan.edges.is_empty() && !matches!(plan.steps.first(), Some(Step::Checkpoint(_))) {
-        broken(world, "a decision is durable before it acts", &format!("{:?}", plan.edges));
+        broken(
+            world,
+            "a decision is durable before it acts",
+            &format!("{:?}", plan.edges),
+        );
     }
 }
 
@@ -59,16 +68,35 @@ fn limits(world: &World, status: &MicroserviceStatus) {
     let verbs: Vec<String> = status.commands.iter().map(|c| c.verb.clone()).collect();
     for (what, fine) in [
         ("16 KiB", size <= 16 * 1024),
-        ("conditions are unique", unique(conditions) && status.conditions.len() <= 24),
+        (
+            "conditions are unique",
+            unique(conditions) && status.conditions.len() <= 24,
+        ),
         ("history is unique", unique(seqs) && status.history.len() <= 10),
-        ("revisions are unique", unique(revisions) && status.revisions.len() <= 20),
-        ("commands are unique", unique(verbs) && status.commands.len() <= 16),
+        (
+            "revisions are unique",
+            unique(revisions) && status.revisions.len() <= 20,
+        ),
+        (
+            "commands are unique",
+            unique(verbs) && status.commands.len() <= 16,
+        ),
         ("inventory", status.inventory.len() <= 100),
         ("urls", status.urls.len() <= 16),
-        ("messages", status.conditions.iter().all(|c| c.message.len() <= 1024 && !c.reason.is_empty())),
+        (
+            "messages",
+            status
+                .conditions
+                .iter()
+                .all(|c| c.message.len() <= 1024 && !c.reason.is_empty()),
+        ),
     ] {
         if !fine {
-            broken(world, "the status can be written", &format!("{what}: {size} bytes"));
+            broken(
+                world,
+                "the status can be written",
+                &format!("{what}: {size} bytes"),
+            );
         }
     }
 }
@@ -78,7 +106,8 @@ fn chain(world: &World, observed: &Observed, plan: &Plan) {
     if plan.edges.is_empty() {
         return;
     }
-    let state = |status: Option<&MicroserviceStatus>| status.and_then(|s| s.rollout.as_ref()).map(|r| r.state);
+    let state =
+        |status: Option<&MicroserviceStatus>| status.and_then(|s| s.rollout.as_ref()).map(|r| r.state);
     let mut states: BTreeSet<Option<RolloutState>> = [state(observed.service.status.as_ref())].into();
     for edge in &plan.edges {
         let row = EDGES.iter().find(|row| row.edge == *edge).unwrap();
@@ -86,29 +115,50 @@ fn chain(world: &World, observed: &Observed, plan: &Plan) {
             Some(state) => row.from.contains(state),
             None => matches!(edge, Edge::Start | Edge::Repair),
         };
-        states = if states.iter().any(leaves) { row.to.iter().copied().map(Some).collect() } else { BTreeSet::new() };
+        states = if states.iter().any(leaves) {
+            row.to.iter().copied().map(Some).collect()
+        } else {
+            BTreeSet::new()
+        };
     }
     if !states.contains(&state(Some(&plan.status))) {
         let from = state(observed.service.status.as_ref());
         let to = state(Some(&plan.status));
-        broken(world, "the table has every decision", &format!("{from:?} {:?} {to:?}", plan.edges));
+        broken(
+            world,
+            "the table has every decision",
+            &format!("{from:?} {:?} {to:?}", plan.edges),
+        );
     }
 }
 
 /// What is returned to was good when the change began, or a person named it.
 fn targets(world: &World, observed: &Observed, plan: &Plan) {
     let before = observed.service.status.as_ref().and_then(|s| s.rollout.as_ref());
-    let (Some(before), Some(after)) = (before, plan.status.rollout.as_ref()) else { return };
+    let (Some(before), Some(after)) = (before, plan.status.rollout.as_ref()) else {
+        return;
+    };
     if plan.edges.first() == Some(&Edge::Reject)
         && (before.stable != after.stable || before.stable_health != Some(StableHealth::Healthy))
     {
-        broken(world, "a verdict returns to what was good before", &format!("{before:?} {after:?}"));
+        broken(
+            world,
+            "a verdict returns to what was good before",
+            &format!("{before:?} {after:?}"),
+        );
     }
     if plan.edges.first() == Some(&Edge::Rollback) {
         let asked = observed.annotation(annotations::ROLLBACK).unwrap_or_default();
         let named = asked.split('/').nth(1);
-        if after.state == RolloutState::Returning && after.stable.as_deref() != named && after.stable != before.stable {
-            broken(world, "a person's word is followed", &format!("{asked} {after:?}"));
+        if after.state == RolloutState::Returning
+            && after.stable.as_deref() != named
+            && after.stable != before.stable
+        {
+            broken(
+                world,
+                "a person's word is followed",
+                &format!("{asked} {after:?}"),
+            );
         }
     }
     if after.seq < before.seq {
@@ -127,7 +177,9 @@ fn selector(service: &Value) -> Option<Option<&str>> {
 
 /// Who has no ready pod gets no traffic that another live revision could take.
 fn traffic(world: &World, observed: &Observed, rollout: &RolloutStatus, service: &Value) {
-    let Some(Some(only)) = selector(service) else { return };
+    let Some(Some(only)) = selector(service) else {
+        return;
+    };
     let ready = |revision: &str| readiness(observed.pods_of(revision)).ready;
     let other = live(rollout).into_iter().find(|other| {
         *other != only && ready(other) > 0 && observed.deployment_of(other).is_some_and(|d| d.replicas > 0)
@@ -136,16 +188,26 @@ fn traffic(world: &World, observed: &Observed, rollout: &RolloutStatus, service:
         && ready(only) == 0
         && strategy_type(observed) != StrategyType::Recreate
     {
-        broken(world, "traffic goes to ready pods", &format!("only {only}, while {other} has ready pods"));
+        broken(
+            world,
+            "traffic goes to ready pods",
+            &format!("only {only}, while {other} has ready pods"),
+        );
     }
 }
 
 /// At every write, after it was done.
 pub fn written(world: &mut World, observed: &Observed, plan: &Plan, step: &Step, before: &View) {
     if let Some((name, old, new)) = world.api.restarts.first().cloned() {
-        broken(world, "pods are never restarted", &format!("{name}\n{old}\n{new}"));
+        broken(
+            world,
+            "pods are never restarted",
+            &format!("{name}\n{old}\n{new}"),
+        );
     }
-    let Some(rollout) = plan.status.rollout.as_ref() else { return };
+    let Some(rollout) = plan.status.rollout.as_ref() else {
+        return;
+    };
     match step {
         Step::Checkpoint(status) => remember(world, observed, before, status),
         Step::Apply(apply) if apply.child.kind == ChildKind::Service => {
@@ -153,21 +215,31 @@ pub fn written(world: &mut World, observed: &Observed, plan: &Plan, step: &Step,
         }
         Step::Apply(apply) if apply.child.kind == ChildKind::Deployment => {
             sizes(world, observed, rollout, before);
-            capacity(world, observed, rollout, before);
+            capacity(world, observed, plan, rollout, before);
         }
-        Step::Delete(delete) if delete.kind == ChildKind::Deployment => capacity(world, observed, rollout, before),
+        Step::Delete(delete) if delete.kind == ChildKind::Deployment => {
+            capacity(world, observed, plan, rollout, before)
+        }
         Step::Apply(_) | Step::Label(_) | Step::Delete(_) => {}
     }
 }
 
 /// Rejected stays rejected.
 fn remember(world: &mut World, observed: &Observed, before: &View, status: &MicroserviceStatus) {
-    let Some(rollout) = status.rollout.as_ref() else { return };
-    let known: BTreeSet<String> =
-        before.objects.keys().filter(|(kind, _)| *kind == ChildKind::ControllerRevision).map(|(_, n)| n.clone()).collect();
+    let Some(rollout) = status.rollout.as_ref() else {
+        return;
+    };
+    let known: BTreeSet<String> = before
+        .objects
+        .keys()
+        .filter(|(kind, _)| *kind == ChildKind::ControllerRevision)
+        .map(|(_, n)| n.clone())
+        .collect();
     // What has no record any more is forgotten, as the history limit says.
     world.laws.rejected.retain(|name| known.contains(name));
-    let Some(candidate) = &rollout.candidate else { return };
+    let Some(candidate) = &rollout.candidate else {
+        return;
+    };
     match rollout.state {
         RolloutState::Returning => {
             let blame = rollout.cause.as_ref().map(|cause| cause.blame);
@@ -176,7 +248,10 @@ fn remember(world: &mut World, observed: &Observed, before: &View, status: &Micr
             }
         }
         RolloutState::Rolling => {
-            let asked = observed.annotation(annotations::RETRY).unwrap_or_default().to_owned();
+            let asked = observed
+                .annotation(annotations::RETRY)
+                .unwrap_or_default()
+                .to_owned();
             if world.laws.rejected.remove(candidate) && !asked.starts_with(&format!("{candidate}/")) {
                 broken(world, "rejected stays rejected", candidate);
             }
@@ -191,7 +266,10 @@ fn remember(world: &mut World, observed: &Observed, before: &View, status: &Micr
 
 fn asked(objects: &BTreeMap<(ChildKind, String), Stored>, revision: &str) -> i32 {
     let of = |stored: &&Stored| stored.label(labels::REVISION) == Some(revision);
-    let deployments = objects.iter().filter(|(key, _)| key.0 == ChildKind::Deployment).map(|(_, stored)| stored);
+    let deployments = objects
+        .iter()
+        .filter(|(key, _)| key.0 == ChildKind::Deployment)
+        .map(|(_, stored)| stored);
     deployments.filter(of).map(Stored::replicas).sum()
 }
 
@@ -204,35 +282,56 @@ fn sizes(world: &World, observed: &Observed, rollout: &RolloutStatus, before: &V
     }
     let wanted = wanted_replicas(observed.spec());
     let most = wanted.saturating_add(Surge::of(&observed.spec().operation.strategy(), wanted).above);
-    let sum = |objects| live(rollout).into_iter().map(|revision| asked(objects, revision)).sum::<i32>();
+    let sum = |objects| {
+        live(rollout)
+            .into_iter()
+            .map(|revision| asked(objects, revision))
+            .sum::<i32>()
+    };
     let (was, is) = (sum(&before.objects), sum(&world.api.objects));
     if is > most.max(was) {
-        broken(world, "no more pods than the surge allows", &format!("{was} -> {is}, at most {most}"));
+        broken(
+            world,
+            "no more pods than the surge allows",
+            &format!("{was} -> {is}, at most {most}"),
+        );
     }
 }
 
 /// No write of ours takes ready pods away that the service needs.
-fn capacity(world: &World, observed: &Observed, rollout: &RolloutStatus, before: &View) {
+fn capacity(world: &World, observed: &Observed, plan: &Plan, rollout: &RolloutStatus, before: &View) {
     let service = before.objects.get(&(ChildKind::Service, NAME.to_owned()));
     let only = match service.map(|service| selector(&service.object)) {
         Some(Some(only)) => only,
         Some(None) | None => return,
     };
     let homeless = rollout.state == RolloutState::Returning
-        && observed.pods_of(rollout.stable.as_deref().unwrap_or_default()).iter().any(|pod| {
-            matches!(pod.scheduling, Scheduling::Unschedulable { .. })
-        });
+        && observed
+            .pods_of(rollout.stable.as_deref().unwrap_or_default())
+            .iter()
+            .any(|pod| matches!(pod.scheduling, Scheduling::Unschedulable { .. }));
     let cramped = observed.deployments.values().any(|d| d.failure.is_some());
-    if strategy_type(observed) == StrategyType::Recreate {
+    // What is fixed after a return was stuck goes out against the one that serves more.
+    if strategy_type(observed) == StrategyType::Recreate || plan.edges.contains(&Edge::FixForward) {
         return;
     }
     let wanted = wanted_replicas(observed.spec());
     let needed = wanted - Surge::of(&observed.spec().operation.strategy(), wanted).below;
     // Who is failed makes room, but not with its last pod.
-    let least = if homeless || cramped { needed.min(1) } else { needed };
+    let least = if homeless || cramped {
+        needed.min(1)
+    } else {
+        needed
+    };
     let carrying = |objects| -> i32 {
-        let revisions: BTreeSet<&str> = observed.deployments.values().map(|d| d.revision.as_str()).collect();
-        let selected = revisions.into_iter().filter(|revision| only.is_none_or(|only| only == *revision));
+        let revisions: BTreeSet<&str> = observed
+            .deployments
+            .values()
+            .map(|d| d.revision.as_str())
+            .collect();
+        let selected = revisions
+            .into_iter()
+            .filter(|revision| only.is_none_or(|only| only == *revision));
         selected
             .map(|revision| {
                 let Counts { ready, .. } = readiness(observed.pods_of(revision));
@@ -242,13 +341,19 @@ fn capacity(world: &World, observed: &Observed, rollout: &RolloutStatus, before:
     };
     let (was, is) = (carrying(&before.objects), carrying(&world.api.objects));
     if is < was.min(least) {
-        broken(world, "no ready pod is taken that is needed", &format!("{was} -> {is}, at least {least}"));
+        broken(
+            world,
+            "no ready pod is taken that is needed",
+            &format!("{was} -> {is}, at least {least}"),
+        );
     }
 }
 
 /// When nothing is left to write.
 pub fn at_rest(world: &mut World, observed: &Observed, plan: &Plan) {
-    let Some(rollout) = plan.status.rollout.as_ref() else { return };
+    let Some(rollout) = plan.status.rollout.as_ref() else {
+        return;
+    };
     let service = observed.children.get(&(ChildKind::Service, NAME.to_owned()));
     if let Some(service) = service
         && observed.failures.is_empty()
@@ -256,8 +361,10 @@ pub fn at_rest(world: &mut World, observed: &Observed, plan: &Plan) {
     {
         traffic(world, observed, rollout, &service.object);
     }
-    if let (RolloutState::Rolling | RolloutState::Promoting | RolloutState::Baking | RolloutState::Returning, Some(stable)) =
-        (rollout.state, &rollout.stable)
+    if let (
+        RolloutState::Rolling | RolloutState::Promoting | RolloutState::Baking | RolloutState::Returning,
+        Some(stable),
+    ) = (rollout.state, &rollout.stable)
         && !observed.records.contains_key(stable)
         && observed.failures.is_empty()
     {

@@ -134,12 +134,18 @@ impl World {
                     reason: "QuotaExceeded".to_owned(),
                     message: message.clone(),
                 });
-                observed.deployments.insert(key.1.clone(), stored.deployment(failure));
+                observed
+                    .deployments
+                    .insert(key.1.clone(), stored.deployment(failure));
             }
             observed.children.insert(key, stored.live(&uid));
         }
         for pod in &view.pods {
-            observed.pods.entry(pod.revision.clone()).or_default().push(pod.snapshot());
+            observed
+                .pods
+                .entry(pod.revision.clone())
+                .or_default()
+                .push(pod.snapshot());
         }
         observed
     }
@@ -159,7 +165,9 @@ impl World {
     }
 
     fn nothing_new(&self) -> bool {
-        let Some(seen) = &self.memory.seen else { return false };
+        let Some(seen) = &self.memory.seen else {
+            return false;
+        };
         if self.memory.frozen.is_some() {
             return *seen == self.view();
         }
@@ -179,7 +187,12 @@ impl World {
             if plan.steps.is_empty() {
                 return self.conclude(&observed, &plan);
             }
-            assert!(round < MOST_ROUNDS, "no end of steps: {:#?}\n{}", plan.steps, self.story());
+            assert!(
+                round < MOST_ROUNDS,
+                "no end of steps: {:#?}\n{}",
+                plan.steps,
+                self.story()
+            );
             self.note(&observed, &plan);
             match self.execute(&observed, &plan) {
                 Executed::Done | Executed::Outdated => {}
@@ -239,7 +252,14 @@ impl World {
                     refused = true;
                     if let Step::Apply(apply) = step {
                         let key = (apply.child.kind, apply.child.name.clone());
-                        self.memory.failures.insert(key, Failure { digest: apply.digest.clone(), class, message });
+                        self.memory.failures.insert(
+                            key,
+                            Failure {
+                                digest: apply.digest.clone(),
+                                class,
+                                message,
+                            },
+                        );
                     }
                 }
             }
@@ -282,7 +302,9 @@ impl World {
 
     /// What a write returned, or what a look after its conflict found, lies over the caches.
     fn overlay(&mut self, step: &Step) {
-        let Some((old, _)) = &mut self.memory.frozen else { return };
+        let Some((old, _)) = &mut self.memory.frozen else {
+            return;
+        };
         let key = match step {
             Step::Checkpoint(_) => {
                 old.service = self.api.service.clone();
@@ -291,7 +313,10 @@ impl World {
             Step::Apply(apply) => (apply.child.kind, apply.child.name.clone()),
             Step::Delete(delete) => (delete.kind, delete.name.clone()),
             Step::Label(label) => {
-                old.pods.iter_mut().filter(|pod| pod.name == label.pod).for_each(|pod| pod.role = Some(label.role));
+                old.pods
+                    .iter_mut()
+                    .filter(|pod| pod.name == label.pod)
+                    .for_each(|pod| pod.role = Some(label.role));
                 return;
             }
         };

@@ -5,7 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use jiff::{SignedDuration, Timestamp};
 use microservice_operator::api::{
-    Blame, CommandStatus, MicroserviceStatus, Phase, ReturnCause, RolloutState, RolloutStatus, StableHealth, annotations,
+    Blame, CommandStatus, MicroserviceStatus, Phase, ReturnCause, RolloutState, RolloutStatus, StableHealth,
+    annotations,
 };
 use microservice_operator::render::ChildKind;
 use microservice_operator::rollout::{FailureClass, Worth, plan};
@@ -96,7 +97,9 @@ fn ports(number: u8) -> Value {
     match number {
         0 => json!([]),
         1 => json!([{"name": "web", "containerPort": 9090, "servicePort": 80}]),
-        2 => json!([{"name": "http", "containerPort": 8080, "servicePort": 80}, {"name": "admin", "containerPort": 9}]),
+        2 => {
+            json!([{"name": "http", "containerPort": 8080, "servicePort": 80}, {"name": "admin", "containerPort": 9}])
+        }
         _ => json!([{"name": "http", "containerPort": 8080, "servicePort": 80}]),
     }
 }
@@ -105,7 +108,9 @@ fn strategy(number: u8) -> Value {
     match number {
         0 => json!({"type": "Recreate", "bakeSeconds": 10}),
         1 => json!({"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}, "bakeSeconds": 5}),
-        2 => json!({"rollingUpdate": {"maxSurge": "100%", "maxUnavailable": "50%"}, "progressDeadlineSeconds": 60}),
+        2 => {
+            json!({"rollingUpdate": {"maxSurge": "100%", "maxUnavailable": "50%"}, "progressDeadlineSeconds": 60})
+        }
         3 => json!({"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}),
         _ => json!({}),
     }
@@ -142,14 +147,21 @@ fn happen(world: &mut World, event: &Event) {
             world.thaw();
         }
         Event::LoseStatus => world.lose_status(),
-        Event::LoseRecords => world.api.objects.retain(|key, _| key.0 != ChildKind::ControllerRevision),
+        Event::LoseRecords => world
+            .api
+            .objects
+            .retain(|key, _| key.0 != ChildKind::ControllerRevision),
         Event::Remove(n) => {
             if let Some(key) = world.api.objects.keys().nth(*n).cloned() {
                 world.api.objects.remove(&key);
             }
         }
         Event::Scale(replicas) => {
-            let first = world.api.objects.iter_mut().find(|(key, _)| key.0 == ChildKind::Deployment);
+            let first = world
+                .api
+                .objects
+                .iter_mut()
+                .find(|(key, _)| key.0 == ChildKind::Deployment);
             if let Some((_, deployment)) = first {
                 deployment.object["spec"]["replicas"] = json!(replicas);
             }
@@ -166,7 +178,12 @@ fn happen(world: &mut World, event: &Event) {
                 2 => (ChildKind::Service, FailureClass::Forbidden),
                 _ => (ChildKind::ControllerRevision, FailureClass::Transient),
             };
-            world.refuse(Refusal { kind, containing: String::new(), class, message: "no".to_owned() });
+            world.refuse(Refusal {
+                kind,
+                containing: String::new(),
+                class,
+                message: "no".to_owned(),
+            });
             world.run(*seconds);
             world.api.refusals.clear();
         }
@@ -176,8 +193,13 @@ fn happen(world: &mut World, event: &Event) {
 
 /// The name of a revision, known or not.
 fn nth_record(world: &World, n: u8) -> String {
-    let records: Vec<&String> =
-        world.api.objects.keys().filter(|(kind, _)| *kind == ChildKind::ControllerRevision).map(|(_, name)| name).collect();
+    let records: Vec<&String> = world
+        .api
+        .objects
+        .keys()
+        .filter(|(kind, _)| *kind == ChildKind::ControllerRevision)
+        .map(|(_, name)| name)
+        .collect();
     let found = records.get(usize::from(n) % records.len().max(1));
     found.map_or("shop-nobody".to_owned(), |name| (*name).clone())
 }
@@ -196,7 +218,9 @@ fn settle(world: &mut World) {
         let status = world.status();
         let rollout = status.rollout.as_ref();
         let steady = rollout.is_some_and(|r| r.state == RolloutState::Steady && r.retry_at.is_none());
-        steady && matches!(status.phase, Some(Phase::Healthy | Phase::Degraded)) && world.memory.failures.is_empty()
+        steady
+            && matches!(status.phase, Some(Phase::Healthy | Phase::Degraded))
+            && world.memory.failures.is_empty()
     };
     // A pause after an environment fault may be ten minutes, and so may be the back-off of the process.
     world.until(2500, "the service settles", settled);
@@ -205,18 +229,40 @@ fn settle(world: &mut World) {
     let rollout = world.rollout();
     assert!(settled(world), "it stays settled\n{}", world.story());
     let plan = plan(&world.observed(), world.now);
-    assert!(plan.steps.is_empty() && plan.worth == Worth::Nothing, "{plan:#?}\n{}", world.story());
+    assert!(
+        plan.steps.is_empty() && plan.worth == Worth::Nothing,
+        "{plan:#?}\n{}",
+        world.story()
+    );
     if status.phase == Some(Phase::Degraded) {
         let blame = rollout.cause.as_ref().map(|cause| cause.blame);
-        assert!(matches!(blame, Some(Blame::Candidate | Blame::Person)), "held by a verdict\n{}", world.story());
+        assert!(
+            matches!(blame, Some(Blame::Candidate | Blame::Person)),
+            "held by a verdict\n{}",
+            world.story()
+        );
     } else {
         let image = world.api.service.spec.revision.image.clone();
-        let stable = status.revisions.iter().find(|r| Some(&r.name) == rollout.stable.as_ref()).unwrap();
+        let stable = status
+            .revisions
+            .iter()
+            .find(|r| Some(&r.name) == rollout.stable.as_ref())
+            .unwrap();
         assert_eq!(stable.image, image, "{}", world.story());
     }
     let replicas = world.api.service.spec.operation.replicas;
-    assert_eq!(world.cluster.ready(rollout.stable.as_ref().unwrap()), replicas, "{}", world.story());
-    let deployments = world.api.objects.keys().filter(|key| key.0 == ChildKind::Deployment).count();
+    assert_eq!(
+        world.cluster.ready(rollout.stable.as_ref().unwrap()),
+        replicas,
+        "{}",
+        world.story()
+    );
+    let deployments = world
+        .api
+        .objects
+        .keys()
+        .filter(|key| key.0 == ChildKind::Deployment)
+        .count();
     assert_eq!(deployments, 1, "{}", world.story());
 }
 
@@ -230,7 +276,10 @@ fn live(replicas: i32, events: &[Event]) {
 }
 
 fn cases() -> u32 {
-    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(48)
+    std::env::var("PROPTEST_CASES")
+        .ok()
+        .and_then(|cases| cases.parse().ok())
+        .unwrap_or(48)
 }
 
 proptest! {
@@ -279,7 +328,10 @@ fn name() -> impl Strategy<Value = Option<String>> {
 }
 
 fn time() -> impl Strategy<Value = Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>> {
-    let seconds = prop_oneof![1_767_200_000_i64..1_767_300_000, -300_000_000_000_i64..250_000_000_000];
+    let seconds = prop_oneof![
+        1_767_200_000_i64..1_767_300_000,
+        -300_000_000_000_i64..250_000_000_000
+    ];
     proptest::option::of(seconds.prop_map(|s| {
         k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Timestamp::from_second(s).unwrap())
     }))
@@ -322,15 +374,37 @@ prop_compose! {
 
 #[test]
 fn lives_that_once_broke_a_law() {
-    use Event::{Behave, Env, Freeze, Image, LoseStatus, Pass, Ports, Refuse, Replicas, Rollback, Unselect};
+    use Event::{
+        Behave, CrashIn, Env, Freeze, Image, LoseStatus, Pass, Ports, Refuse, Replicas, Rollback, Unselect,
+    };
     // A key that is added to a selector.
     live(1, &[Pass(2), Image(1), Unselect]);
     // Nobody who is live has a port; the spec has.
     live(1, &[Ports(0), Image(17), Pass(1), Image(2), Ports(1)]);
     // Room for what cannot be pulled.
-    live(1, &[Behave(4, Behaviour::PullBackOff), Image(5), Ports(1), Refuse(0, 1), Rollback(78, 2)]);
+    live(
+        1,
+        &[
+            Behave(4, Behaviour::PullBackOff),
+            Image(5),
+            Ports(1),
+            Refuse(0, 1),
+            Rollback(78, 2),
+        ],
+    );
+    // A first revision that serves when it is overtaken.
+    live(2, &[Image(2), Image(67), CrashIn(1), Ports(0)]);
     // A hold that no event ends.
     let behave = Behave(201, Behaviour::CrashAfter(1));
-    let events = [LoseStatus, Image(89), Replicas(2), Image(0), Image(5), Env(0), Freeze(vec![Part::Pods], 2), behave];
+    let events = [
+        LoseStatus,
+        Image(89),
+        Replicas(2),
+        Image(0),
+        Image(5),
+        Env(0),
+        Freeze(vec![Part::Pods], 2),
+        behave,
+    ];
     live(1, &events);
 }

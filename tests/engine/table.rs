@@ -23,14 +23,26 @@ fn states(states: &[RolloutState], none: &str) -> String {
     if states.is_empty() {
         return none.to_owned();
     }
-    states.iter().map(|state| format!("{state:?}")).collect::<Vec<_>>().join(", ")
+    states
+        .iter()
+        .map(|state| format!("{state:?}"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn rendered() -> String {
-    let mut text = format!("{INTRO}\n| edge | from | when | to | then, in this order |\n|---|---|---|---|---|\n");
+    let mut text =
+        format!("{INTRO}\n| edge | from | when | to | then, in this order |\n|---|---|---|---|---|\n");
     for row in EDGES {
         let (from, to) = (states(row.from, "(nothing yet)"), states(row.to, "-"));
-        writeln!(text, "| {} | {from} | {} | {to} | {} |", row.edge.name(), row.when, row.then).unwrap();
+        writeln!(
+            text,
+            "| {} | {from} | {} | {to} | {} |",
+            row.edge.name(),
+            row.when,
+            row.then
+        )
+        .unwrap();
     }
     text
 }
@@ -44,5 +56,8 @@ fn the_docs_have_the_table_of_the_code() {
         std::fs::write(&path, &wanted).unwrap();
     }
     let found = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(found == wanted, "docs/engine.md is not the table: UPDATE_DOCS=1 cargo test --test engine table");
+    assert!(
+        found == wanted,
+        "docs/engine.md is not the table: UPDATE_DOCS=1 cargo test --test engine table"
+    );
 }

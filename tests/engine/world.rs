@@ -146,7 +146,11 @@ impl World {
 
     pub fn annotate(&mut self, key: &str, value: &str) {
         self.api.edit(|service| {
-            service.metadata.annotations.get_or_insert_default().insert(key.to_owned(), value.to_owned());
+            service
+                .metadata
+                .annotations
+                .get_or_insert_default()
+                .insert(key.to_owned(), value.to_owned());
         });
     }
 
@@ -175,7 +179,10 @@ impl World {
 
     /// A child is deleted by hand.
     pub fn remove(&mut self, kind: ChildKind, name: &str) -> Stored {
-        self.api.objects.remove(&(kind, name.to_owned())).unwrap_or_else(|| panic!("no {kind:?} {name}"))
+        self.api
+            .objects
+            .remove(&(kind, name.to_owned()))
+            .unwrap_or_else(|| panic!("no {kind:?} {name}"))
     }
 
     // --- what is there
@@ -185,7 +192,9 @@ impl World {
     }
 
     pub fn rollout(&self) -> RolloutStatus {
-        self.status().rollout.unwrap_or_else(|| panic!("no rollout\n{}", self.story()))
+        self.status()
+            .rollout
+            .unwrap_or_else(|| panic!("no rollout\n{}", self.story()))
     }
 
     pub fn state(&self) -> Option<RolloutState> {
@@ -199,27 +208,38 @@ impl World {
     /// Status, reason and message of a condition.
     pub fn condition(&self, type_: &str) -> Option<(String, String, String)> {
         let conditions = self.status().conditions;
-        conditions.into_iter().find(|c| c.type_ == type_).map(|c| (c.status, c.reason, c.message))
+        conditions
+            .into_iter()
+            .find(|c| c.type_ == type_)
+            .map(|c| (c.status, c.reason, c.message))
     }
 
     /// Status and reason of the conditions of the table in the design: Ready, Reconciling, Stalled, Available.
     pub fn summary(&self) -> [String; 4] {
-        ["Ready", "Reconciling", "Stalled", "Available"]
-            .map(|type_| self.condition(type_).map_or("-".to_owned(), |(status, reason, _)| format!("{status} {reason}")))
+        ["Ready", "Reconciling", "Stalled", "Available"].map(|type_| {
+            self.condition(type_)
+                .map_or("-".to_owned(), |(status, reason, _)| format!("{status} {reason}"))
+        })
     }
 
     /// The revision of an image tag.
     pub fn name(&self, tag: &str) -> String {
-        self.known(tag).unwrap_or_else(|| panic!("no revision {tag} in {:?}\n{}", self.names, self.story()))
+        self.known(tag)
+            .unwrap_or_else(|| panic!("no revision {tag} in {:?}\n{}", self.names, self.story()))
     }
 
     fn known(&self, tag: &str) -> Option<String> {
-        self.names.iter().find(|(_, alias)| *alias == tag).map(|(name, _)| name.clone())
+        self.names
+            .iter()
+            .find(|(_, alias)| *alias == tag)
+            .map(|(name, _)| name.clone())
     }
 
     /// What tests call a revision.
     pub fn alias(&self, text: &str) -> String {
-        self.names.iter().fold(text.to_owned(), |text, (name, alias)| text.replace(name.as_str(), alias))
+        self.names.iter().fold(text.to_owned(), |text, (name, alias)| {
+            text.replace(name.as_str(), alias)
+        })
     }
 
     pub fn object(&self, kind: ChildKind, name: &str) -> Option<&Stored> {
@@ -242,7 +262,12 @@ impl World {
     pub fn selected(&self) -> Option<String> {
         let service = self.object(ChildKind::Service, NAME)?;
         let selector = service.object.pointer("/spec/selector")?;
-        Some(selector.get("microservice.dev/revision").and_then(Value::as_str).map_or("all".to_owned(), |r| self.alias(r)))
+        Some(
+            selector
+                .get("microservice.dev/revision")
+                .and_then(Value::as_str)
+                .map_or("all".to_owned(), |r| self.alias(r)),
+        )
     }
 
     pub fn edges(&self) -> Vec<Edge> {
@@ -268,38 +293,71 @@ impl World {
     pub fn assert_order(&self, lines: &[&str]) {
         let mut journal = self.journal.iter();
         for line in lines {
-            assert!(journal.any(|found| found.starts_with(line)), "`{line}` not there or not in order\n{}", self.story());
+            assert!(
+                journal.any(|found| found.starts_with(line)),
+                "`{line}` not there or not in order\n{}",
+                self.story()
+            );
         }
     }
 
     /// The whole journal, for the message of a failed assertion.
     pub fn story(&self) -> String {
         let status = self.status();
-        let journal = self.journal.iter().rev().take(60).rev().cloned().collect::<Vec<_>>().join("\n");
-        self.alias(&format!("{journal}\nphase {:?}: {:?}\n{:#?}", status.phase, status.message, status.rollout))
+        let journal = self
+            .journal
+            .iter()
+            .rev()
+            .take(60)
+            .rev()
+            .cloned()
+            .collect::<Vec<_>>()
+            .join("\n");
+        self.alias(&format!(
+            "{journal}\nphase {:?}: {:?}\n{:#?}",
+            status.phase, status.message, status.rollout
+        ))
     }
 
     // --- the journal
 
     pub fn note(&mut self, observed: &Observed, plan: &Plan) {
         if !plan.edges.is_empty() {
-            let from = observed.service.status.as_ref().and_then(|s| s.rollout.as_ref()).map(|r| r.state);
+            let from = observed
+                .service
+                .status
+                .as_ref()
+                .and_then(|s| s.rollout.as_ref())
+                .map(|r| r.state);
             let to = plan.status.rollout.as_ref().map(|r| r.state);
-            self.taken.push(Taken { from, edges: plan.edges.clone(), to });
+            self.taken.push(Taken {
+                from,
+                edges: plan.edges.clone(),
+                to,
+            });
             self.events.extend(plan.events.clone());
         }
     }
 
     pub fn record(&mut self, step: &Step) {
         self.learn_names();
-        let at = self.now.duration_since("2026-01-01T00:00:00Z".parse().unwrap()).as_secs();
+        let at = self
+            .now
+            .duration_since("2026-01-01T00:00:00Z".parse().unwrap())
+            .as_secs();
         let line = match step {
             Step::Checkpoint(status) => {
                 let rollout = status.rollout.as_ref();
                 let state = rollout.map_or("none".to_owned(), |r| format!("{:?}", r.state));
-                let (stable, candidate) =
-                    (rollout.and_then(|r| r.stable.clone()), rollout.and_then(|r| r.candidate.clone()));
-                format!("status {state} {} {}", stable.unwrap_or("-".into()), candidate.unwrap_or("-".into()))
+                let (stable, candidate) = (
+                    rollout.and_then(|r| r.stable.clone()),
+                    rollout.and_then(|r| r.candidate.clone()),
+                );
+                format!(
+                    "status {state} {} {}",
+                    stable.unwrap_or("-".into()),
+                    candidate.unwrap_or("-".into())
+                )
             }
             Step::Apply(apply) => {
                 let key = (apply.child.kind, apply.child.name.clone());
@@ -320,7 +378,8 @@ impl World {
     /// Revisions are called after the tag of their image; a restarted one has a tick.
     fn learn_names(&mut self) {
         let status = self.status();
-        let mut found: Vec<(String, String)> = status.revisions.into_iter().map(|r| (r.name, r.image)).collect();
+        let mut found: Vec<(String, String)> =
+            status.revisions.into_iter().map(|r| (r.name, r.image)).collect();
         found.sort();
         for (name, image) in found {
             let mut alias = image.rsplit(':').next().unwrap_or_default().to_owned();
@@ -346,6 +405,8 @@ pub fn spec(tag: &str, replicas: i32) -> Value {
 /// The spec with further fields.
 pub fn spec_with(tag: &str, replicas: i32, more: Value) -> Value {
     let mut all = spec(tag, replicas);
-    all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    all.as_object_mut()
+        .unwrap()
+        .extend(more.as_object().unwrap().clone());
     all
 }

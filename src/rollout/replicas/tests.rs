@@ -6,15 +6,25 @@ use super::*;
 use crate::api::{RollingUpdate, Strategy};
 
 fn counts(live: i32, ready: i32) -> Counts {
-    Counts { live, ready, terminating: 0 }
+    Counts {
+        live,
+        ready,
+        terminating: 0,
+    }
 }
 
 fn size(asked: i32, ready: i32) -> Size {
-    Size { asked, counts: counts(asked, ready) }
+    Size {
+        asked,
+        counts: counts(asked, ready),
+    }
 }
 
 fn strategy(surge: &str, unavailable: &str) -> Strategy {
-    let value = |text: &str| text.parse().map_or_else(|_| IntOrString::String(text.to_owned()), IntOrString::Int);
+    let value = |text: &str| {
+        text.parse()
+            .map_or_else(|_| IntOrString::String(text.to_owned()), IntOrString::Int)
+    };
     Strategy {
         rolling_update: Some(RollingUpdate {
             max_surge: Some(value(surge)),
@@ -28,7 +38,10 @@ fn strategy(surge: &str, unavailable: &str) -> Strategy {
 fn surge_is_rounded_up_and_unavailable_down() {
     assert_eq!(Surge::of(&Strategy::default(), 3), Surge { above: 1, below: 0 });
     assert_eq!(Surge::of(&Strategy::default(), 10), Surge { above: 3, below: 0 });
-    assert_eq!(Surge::of(&strategy("25%", "25%"), 10), Surge { above: 3, below: 2 });
+    assert_eq!(
+        Surge::of(&strategy("25%", "25%"), 10),
+        Surge { above: 3, below: 2 }
+    );
     assert_eq!(Surge::of(&strategy("2", "1"), 10), Surge { above: 2, below: 1 });
     assert_eq!(Surge::of(&strategy("0", "25%"), 3), Surge { above: 0, below: 1 });
 }
@@ -36,39 +49,118 @@ fn surge_is_rounded_up_and_unavailable_down() {
 #[test]
 fn a_rolling_update_of_four_goes_one_by_one() {
     let pace = Pace::Lots(Surge { above: 1, below: 0 });
-    assert_eq!(exchange(pace, 4, size(4, 4), size(0, 0)), SizeTargets { leaving: 4, coming: 1 });
-    assert_eq!(exchange(pace, 4, size(4, 4), size(1, 0)), SizeTargets { leaving: 4, coming: 1 });
-    assert_eq!(exchange(pace, 4, size(4, 4), size(1, 1)), SizeTargets { leaving: 3, coming: 1 });
-    assert_eq!(exchange(pace, 4, size(3, 3), size(1, 1)), SizeTargets { leaving: 3, coming: 2 });
-    assert_eq!(exchange(pace, 4, size(0, 0), size(4, 4)), SizeTargets { leaving: 0, coming: 4 });
+    assert_eq!(
+        exchange(pace, 4, size(4, 4), size(0, 0)),
+        SizeTargets {
+            leaving: 4,
+            coming: 1
+        }
+    );
+    assert_eq!(
+        exchange(pace, 4, size(4, 4), size(1, 0)),
+        SizeTargets {
+            leaving: 4,
+            coming: 1
+        }
+    );
+    assert_eq!(
+        exchange(pace, 4, size(4, 4), size(1, 1)),
+        SizeTargets {
+            leaving: 3,
+            coming: 1
+        }
+    );
+    assert_eq!(
+        exchange(pace, 4, size(3, 3), size(1, 1)),
+        SizeTargets {
+            leaving: 3,
+            coming: 2
+        }
+    );
+    assert_eq!(
+        exchange(pace, 4, size(0, 0), size(4, 4)),
+        SizeTargets {
+            leaving: 0,
+            coming: 4
+        }
+    );
 }
 
 #[test]
 fn recreate_waits_for_the_last_terminating_pod() {
-    let ending = Size { asked: 0, counts: Counts { live: 0, ready: 0, terminating: 1 } };
-    assert_eq!(exchange(Pace::OneAtATime, 3, ending, size(0, 0)), SizeTargets { leaving: 0, coming: 0 });
-    assert_eq!(exchange(Pace::OneAtATime, 3, size(0, 0), size(0, 0)), SizeTargets { leaving: 0, coming: 3 });
+    let ending = Size {
+        asked: 0,
+        counts: Counts {
+            live: 0,
+            ready: 0,
+            terminating: 1,
+        },
+    };
+    assert_eq!(
+        exchange(Pace::OneAtATime, 3, ending, size(0, 0)),
+        SizeTargets {
+            leaving: 0,
+            coming: 0
+        }
+    );
+    assert_eq!(
+        exchange(Pace::OneAtATime, 3, size(0, 0), size(0, 0)),
+        SizeTargets {
+            leaving: 0,
+            coming: 3
+        }
+    );
 }
 
 #[test]
 fn a_failed_revision_that_serves_nothing_goes_at_once() {
     let pace = Pace::Lots(Surge { above: 1, below: 0 });
-    assert_eq!(go_home(pace, 4, size(4, 0), size(0, 0), Room::Enough), SizeTargets { leaving: 0, coming: 4 });
+    assert_eq!(
+        go_home(pace, 4, size(4, 0), size(0, 0), Room::Enough),
+        SizeTargets {
+            leaving: 0,
+            coming: 4
+        }
+    );
 }
 
 #[test]
 fn a_failed_revision_that_still_serves_is_made_up_for_first() {
     let pace = Pace::Lots(Surge { above: 1, below: 0 });
-    assert_eq!(go_home(pace, 4, size(4, 2), size(0, 0), Room::Enough), SizeTargets { leaving: 4, coming: 4 });
-    assert_eq!(go_home(pace, 4, size(4, 2), size(4, 3), Room::Enough), SizeTargets { leaving: 1, coming: 4 });
-    assert_eq!(go_home(pace, 4, size(4, 2), size(4, 0), Room::Needed { placed: 0 }), SizeTargets { leaving: 3, coming: 4 });
+    assert_eq!(
+        go_home(pace, 4, size(4, 2), size(0, 0), Room::Enough),
+        SizeTargets {
+            leaving: 4,
+            coming: 4
+        }
+    );
+    assert_eq!(
+        go_home(pace, 4, size(4, 2), size(4, 3), Room::Enough),
+        SizeTargets {
+            leaving: 1,
+            coming: 4
+        }
+    );
+    assert_eq!(
+        go_home(pace, 4, size(4, 2), size(4, 0), Room::Needed { placed: 0 }),
+        SizeTargets {
+            leaving: 3,
+            coming: 4
+        }
+    );
 }
 
 #[test]
 fn room_is_made_as_long_as_it_helps() {
     let pace = Pace::Lots(Surge { above: 1, below: 0 });
-    let next = |failed: i32, placed: i32| go_home(pace, 4, size(failed, failed), size(4, 0), Room::Needed { placed }).leaving;
-    assert_eq!((next(4, 0), next(3, 0)), (3, 3), "no further before home has the place");
+    let next = |failed: i32, placed: i32| {
+        go_home(pace, 4, size(failed, failed), size(4, 0), Room::Needed { placed }).leaving
+    };
+    assert_eq!(
+        (next(4, 0), next(3, 0)),
+        (3, 3),
+        "no further before home has the place"
+    );
     assert_eq!((next(3, 1), next(2, 2)), (2, 1));
     assert_eq!(next(1, 3), 1, "the last one stays");
 }

@@ -14,13 +14,24 @@ pub fn crash_before_traffic() -> World {
     world.image("b");
     world.run(30);
     world.assert_steady("a");
-    world.assert_order(&["status Rolling a b", "status Returning a b", "apply Deployment b 0", "status Steady a b"]);
-    assert_eq!(world.summary(), ["False RolledBack", "-", "True RolledBack", "True Serving"]);
+    world.assert_order(&[
+        "status Rolling a b",
+        "status Returning a b",
+        "apply Deployment b 0",
+        "status Steady a b",
+    ]);
+    assert_eq!(
+        world.summary(),
+        ["False RolledBack", "-", "True RolledBack", "True Serving"]
+    );
     assert_eq!(world.phase(), Some(Phase::Degraded));
     assert!(world.status().message.unwrap().contains("CrashLoopBackOff"));
     assert_eq!((world.asked("a"), world.deployment("b")), (4, None));
     let entry = world.status().history[0].clone();
-    assert_eq!((entry.outcome.as_str(), entry.reason.as_deref()), ("RolledBack", Some("CrashLoopBackOff")));
+    assert_eq!(
+        (entry.outcome.as_str(), entry.reason.as_deref()),
+        ("RolledBack", Some("CrashLoopBackOff"))
+    );
     world
 }
 
@@ -32,7 +43,12 @@ pub fn crash_while_baking() -> World {
     assert!(world.edges().contains(&Edge::Bake), "{}", world.story());
     world.run(40);
     world.assert_steady("a");
-    world.assert_order(&["status Baking a b", "status Returning a b", "apply Deployment a 4", "status Steady a b"]);
+    world.assert_order(&[
+        "status Baking a b",
+        "status Returning a b",
+        "apply Deployment a 4",
+        "status Steady a b",
+    ]);
     assert_eq!(world.ready("a"), 4);
     world.run(2000);
     world.assert_steady("a");
@@ -45,10 +61,19 @@ pub fn the_deadline() -> World {
     world.image("b");
     world.run(590);
     world.assert_state(RolloutState::Rolling);
-    assert_eq!(world.summary(), ["Unknown RollingOut", "True RollingOut", "-", "True Serving"]);
+    assert_eq!(
+        world.summary(),
+        ["Unknown RollingOut", "True RollingOut", "-", "True Serving"]
+    );
     world.run(30);
     world.assert_steady("a");
-    assert!(world.status().message.unwrap().contains("ProgressDeadlineExceeded"));
+    assert!(
+        world
+            .status()
+            .message
+            .unwrap()
+            .contains("ProgressDeadlineExceeded")
+    );
     world
 }
 
@@ -59,7 +84,15 @@ pub fn an_environment_fault_retries() -> World {
     world.until_state(RolloutState::Returning);
     world.until_state(RolloutState::Steady);
     world.assert_steady("a");
-    assert_eq!(world.summary(), ["False ImagePullBackOff", "-", "True ImagePullBackOff", "True Serving"]);
+    assert_eq!(
+        world.summary(),
+        [
+            "False ImagePullBackOff",
+            "-",
+            "True ImagePullBackOff",
+            "True Serving"
+        ]
+    );
     let pause = |world: &World| {
         let at = world.rollout().retry_at.unwrap().0;
         at.duration_since(world.now)
@@ -69,7 +102,10 @@ pub fn an_environment_fault_retries() -> World {
     world.until(30, "the second trial", |world| world.rollout().trial == 2);
     world.until(30, "back", |world| world.state() == Some(RolloutState::Steady));
     let second = pause(&world);
-    assert!(second > first && second <= SignedDuration::from_secs(30), "{second:?}");
+    assert!(
+        second > first && second <= SignedDuration::from_secs(30),
+        "{second:?}"
+    );
     // What was wrong passes: it goes on by itself.
     world.script("b", Behaviour::Good(2));
     world.run(300);
@@ -97,7 +133,12 @@ fn a_quota_is_the_environments_fault() {
     world.quota.insert(b, "exceeded quota: pods".to_owned());
     world.memory.wake = Some(world.now);
     world.run(3);
-    assert_eq!(world.rollout().cause.as_ref().map(|c| c.blame), Some(Blame::Environment), "{}", world.story());
+    assert_eq!(
+        world.rollout().cause.as_ref().map(|c| c.blame),
+        Some(Blame::Environment),
+        "{}",
+        world.story()
+    );
     world.quota.clear();
     world.run(300);
     world.assert_steady("b");
@@ -109,7 +150,11 @@ pub fn a_broken_stable_is_replaced_at_once() -> World {
     world.run(5);
     world.image("b");
     world.run(8);
-    world.assert_order(&["status Rolling a b", "status Promoting a b", "apply Deployment b 4"]);
+    world.assert_order(&[
+        "status Rolling a b",
+        "status Promoting a b",
+        "apply Deployment b 4",
+    ]);
     world.run(100);
     world.assert_steady("b");
     world
@@ -180,6 +225,20 @@ pub fn fix_forward_when_nothing_can_be_returned_to() -> World {
 }
 
 #[test]
+fn a_candidate_that_recovers_goes_on_where_there_is_nothing_to_return_to() {
+    let mut world = World::serving(3);
+    world.script("a", Behaviour::CrashLoop);
+    world.run(10);
+    world.script("b", Behaviour::CrashAfter(10));
+    world.image("b");
+    world.run(60);
+    assert_eq!(world.summary()[2], "True NoHealthyTarget", "{}", world.story());
+    world.script("b", Behaviour::Good(2));
+    world.run(100);
+    world.assert_steady("b");
+}
+
+#[test]
 fn a_rejected_revision_is_no_fix() {
     let mut world = World::serving(3);
     world.script("x", Behaviour::CrashLoop);
@@ -214,7 +273,11 @@ fn what_still_serves_is_kept_until_home_can() {
 
 #[test]
 fn room_is_made_where_home_cannot_be_scheduled() {
-    let mut world = World::serving_spec(spec_with("a", 4, json!({"strategy": {"rollingUpdate": {"maxSurge": 1}}})));
+    let mut world = World::serving_spec(spec_with(
+        "a",
+        4,
+        json!({"strategy": {"rollingUpdate": {"maxSurge": 1}}}),
+    ));
     world.cluster.room = 5;
     world.image("b");
     world.until_state(RolloutState::Baking);
@@ -222,12 +285,46 @@ fn room_is_made_where_home_cannot_be_scheduled() {
     world.rollback("b", "a");
     world.until(120, "home", |world| world.state() == Some(RolloutState::Steady));
     world.assert_steady("a");
-    world.assert_order(&["status Returning a b", "apply Deployment b 3", "apply Deployment b 2", "status Steady a b"]);
+    world.assert_order(&[
+        "status Returning a b",
+        "apply Deployment b 3",
+        "apply Deployment b 2",
+        "status Steady a b",
+    ]);
+}
+
+#[test]
+fn a_return_that_is_never_complete_lets_the_next_change_out() {
+    let mut world = World::serving(4);
+    world.cluster.room = 3;
+    // One of its pods is lost and finds no node any more.
+    world.cluster.pods.remove(0);
+    world.run(5);
+    assert_eq!(world.ready("a"), 3);
+    world.script("b", Behaviour::CrashLoop);
+    world.image("b");
+    world.cluster.room = 4;
+    world.until_state(RolloutState::Returning);
+    world.cluster.room = 3;
+    world.cluster.pods.retain(|pod| pod.is_ready());
+    world.run(30);
+    world.assert_state(RolloutState::Returning);
+    world.run(700);
+    world.assert_steady("a");
+    assert_eq!(world.ready("a"), 3);
+    world.cluster.room = 5;
+    world.image("c");
+    world.run(200);
+    world.assert_steady("c");
 }
 
 #[test]
 fn what_serves_does_not_make_room_in_vain() {
-    for (behaviour, replicas) in [(Behaviour::Unschedulable, 4), (Behaviour::Unschedulable, 1), (Behaviour::PullBackOff, 4)] {
+    for (behaviour, replicas) in [
+        (Behaviour::Unschedulable, 4),
+        (Behaviour::Unschedulable, 1),
+        (Behaviour::PullBackOff, 4),
+    ] {
         let mut world = World::serving(replicas);
         world.image("b");
         world.until_state(RolloutState::Baking);
@@ -237,7 +334,11 @@ fn what_serves_does_not_make_room_in_vain() {
         world.rollback("b", "a");
         world.run(1000);
         world.assert_state(RolloutState::Returning);
-        assert!(world.ready("b") >= (replicas - 1).max(1), "{behaviour:?}\n{}", world.story());
+        assert!(
+            world.ready("b") >= (replicas - 1).max(1),
+            "{behaviour:?}\n{}",
+            world.story()
+        );
         assert_eq!(world.phase(), Some(Phase::Degraded));
     }
 }
@@ -267,7 +368,10 @@ fn a_candidate_that_is_not_ready_at_the_end_is_not_promoted() {
 #[test]
 fn a_candidate_without_ready_pods_has_no_traffic_while_the_old_ones_stand() {
     let mut world = World::serving(3);
-    world.set("ports", json!([{"name": "web", "containerPort": 9090, "servicePort": 80}]));
+    world.set(
+        "ports",
+        json!([{"name": "web", "containerPort": 9090, "servicePort": 80}]),
+    );
     world.image("b");
     world.until_state(RolloutState::Baking);
     world.script("b", Behaviour::NeverReady);

@@ -8,28 +8,50 @@ use crate::cluster::Behaviour;
 use crate::world::{World, spec_with};
 
 fn egress(world: &World) -> String {
-    world.object(ChildKind::NetworkPolicy, "shop").map(|o| o.object["spec"]["egress"].to_string()).unwrap_or_default()
+    world
+        .object(ChildKind::NetworkPolicy, "shop")
+        .map(|o| o.object["spec"]["egress"].to_string())
+        .unwrap_or_default()
 }
 
 fn policy(cidrs: &[&str]) -> Value {
-    let rules: Vec<Value> = cidrs.iter().map(|cidr| json!({"to": [{"ipBlock": {"cidr": cidr}}]})).collect();
+    let rules: Vec<Value> = cidrs
+        .iter()
+        .map(|cidr| json!({"to": [{"ipBlock": {"cidr": cidr}}]}))
+        .collect();
     json!({"mode": "IngressAndEgress", "ingress": [{}], "egress": rules})
 }
 
 #[test]
 fn a_change_that_fails_leaves_the_old_served_throughout() {
-    let mut world = World::serving_spec(spec_with("a", 3, json!({"networkPolicy": policy(&["10.1.0.0/16", "10.2.0.0/16"])})));
+    let mut world = World::serving_spec(spec_with(
+        "a",
+        3,
+        json!({"networkPolicy": policy(&["10.1.0.0/16", "10.2.0.0/16"])}),
+    ));
     // The port is renamed and one rule goes; it crashes while it bakes.
     world.script("b", Behaviour::CrashAfter(40));
-    world.set("ports", json!([{"name": "web", "containerPort": 8080, "servicePort": 80}]));
+    world.set(
+        "ports",
+        json!([{"name": "web", "containerPort": 8080, "servicePort": 80}]),
+    );
     world.set("networkPolicy", policy(&["10.2.0.0/16", "10.3.0.0/16"]));
     world.image("b");
     let mut both = false;
     for _ in 0..200 {
         world.run(1);
         let reached = world.cluster.reached(&world.api);
-        assert_eq!(world.cluster.answering(&world.api, 80), reached, "{}", world.story());
-        assert!(egress(&world).contains("10.1.0.0/16"), "the old one's rule\n{}", world.story());
+        assert_eq!(
+            world.cluster.answering(&world.api, 80),
+            reached,
+            "{}",
+            world.story()
+        );
+        assert!(
+            egress(&world).contains("10.1.0.0/16"),
+            "the old one's rule\n{}",
+            world.story()
+        );
         both |= egress(&world).contains("10.3.0.0/16");
     }
     assert!(both, "the new one's rule was there too");
@@ -42,7 +64,11 @@ fn a_change_that_fails_leaves_the_old_served_throughout() {
 
 #[test]
 fn what_is_removed_goes_when_the_change_is_promoted() {
-    let mut world = World::serving_spec(spec_with("a", 2, json!({"networkPolicy": policy(&["10.1.0.0/16"])})));
+    let mut world = World::serving_spec(spec_with(
+        "a",
+        2,
+        json!({"networkPolicy": policy(&["10.1.0.0/16"])}),
+    ));
     world.set("networkPolicy", policy(&["10.3.0.0/16"]));
     world.image("b");
     world.until_state(RolloutState::Baking);
@@ -56,7 +82,10 @@ fn what_is_removed_goes_when_the_change_is_promoted() {
 fn a_change_of_scope_a_alone_is_no_rollout() {
     let mut world = World::serving(2);
     let edges = world.taken.len();
-    world.set("ports", json!([{"name": "http", "containerPort": 8080, "servicePort": 8888}]));
+    world.set(
+        "ports",
+        json!([{"name": "http", "containerPort": 8080, "servicePort": 8888}]),
+    );
     world.run(10);
     let service = world.object(ChildKind::Service, "shop").unwrap();
     assert_eq!(service.object["spec"]["ports"][0]["port"], json!(8888));
@@ -68,15 +97,30 @@ fn the_old_ports_stay_although_the_note_of_them_was_lost() {
     let mut world = World::serving(2);
     let a = world.name("a");
     world.script("b", Behaviour::CrashLoop);
-    world.set("ports", json!([{"name": "web", "containerPort": 9090, "servicePort": 80}]));
+    world.set(
+        "ports",
+        json!([{"name": "web", "containerPort": 9090, "servicePort": 80}]),
+    );
     world.image("b");
     world.run(30);
     world.assert_steady("a");
-    let record = world.api.objects.get_mut(&(ChildKind::ControllerRevision, a)).unwrap();
-    record.object["metadata"]["annotations"].as_object_mut().unwrap().remove("microservice.dev/exposure");
+    let record = world
+        .api
+        .objects
+        .get_mut(&(ChildKind::ControllerRevision, a))
+        .unwrap();
+    record.object["metadata"]["annotations"]
+        .as_object_mut()
+        .unwrap()
+        .remove("microservice.dev/exposure");
     world.run(10);
     let service = world.object(ChildKind::Service, "shop").unwrap();
-    assert_eq!(service.object["spec"]["ports"][0]["targetPort"], json!(8080), "{}", *service.object);
+    assert_eq!(
+        service.object["spec"]["ports"][0]["targetPort"],
+        json!(8080),
+        "{}",
+        *service.object
+    );
 }
 
 #[test]
@@ -88,10 +132,16 @@ fn an_incompatible_edit_in_mid_rollout_is_seen() {
         json!({"ports": [{"name": "http", "containerPort": 8080, "servicePort": 80}]}),
     ));
     world.script("b", Behaviour::Good(10));
-    world.set("ports", json!([{"name": "web", "containerPort": 9090, "servicePort": 81}]));
+    world.set(
+        "ports",
+        json!([{"name": "web", "containerPort": 9090, "servicePort": 81}]),
+    );
     world.image("b");
     world.until(60, "one", |world| world.ready("b") == 1);
-    world.set("ports", json!([{"name": "web", "containerPort": 9090, "servicePort": 80}]));
+    world.set(
+        "ports",
+        json!([{"name": "web", "containerPort": 9090, "servicePort": 80}]),
+    );
     world.run(150);
     world.assert_steady("b");
     assert_eq!(world.cluster.answering(&world.api, 80), 3);

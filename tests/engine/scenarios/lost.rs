@@ -45,7 +45,11 @@ fn the_status_is_lost_on_the_way_back() {
         world.lose_status();
         for _ in 0..60 {
             world.run(1);
-            assert!(world.ready("a") + world.ready("b") >= 3, "after {seconds} s\n{}", world.story());
+            assert!(
+                world.ready("a") + world.ready("b") >= 3,
+                "after {seconds} s\n{}",
+                world.story()
+            );
         }
         world.assert_steady("a");
     }
@@ -93,7 +97,8 @@ fn a_revision_that_replaces_itself_is_impossible() {
         let rollout = service.status.as_mut().unwrap().rollout.as_mut().unwrap();
         rollout.state = RolloutState::Returning;
         rollout.candidate = Some(a);
-        rollout.cause = serde_json::from_value(json!({"blame": "Candidate", "reason": "X", "message": ""})).unwrap();
+        rollout.cause =
+            serde_json::from_value(json!({"blame": "Candidate", "reason": "X", "message": ""})).unwrap();
     });
     world.run(10);
     world.assert_steady("a");
@@ -127,7 +132,10 @@ fn the_record_of_a_stable_that_the_spec_asks_for_is_made_again() {
     world.assert_steady("a");
     assert_eq!(world.cluster.pods, pods, "nothing restarts");
     let after = world.object(ChildKind::ControllerRevision, &a).unwrap();
-    assert_eq!(before.record().unwrap().notes.promoted, after.record().unwrap().notes.promoted);
+    assert_eq!(
+        before.record().unwrap().notes.promoted,
+        after.record().unwrap().notes.promoted
+    );
     assert_eq!(world.phase(), Some(Phase::Healthy));
 }
 
@@ -137,7 +145,10 @@ fn all_records_can_be_lost_at_any_time_of_a_rollout() {
         let mut world = World::serving(3);
         world.image("b");
         world.run(seconds);
-        world.api.objects.retain(|key, _| key.0 != ChildKind::ControllerRevision);
+        world
+            .api
+            .objects
+            .retain(|key, _| key.0 != ChildKind::ControllerRevision);
         for _ in 0..150 {
             world.run(1);
             let ready = world.cluster.pods.iter().filter(|pod| pod.is_ready()).count();
@@ -157,10 +168,17 @@ fn all_records_can_be_lost_on_the_way_back() {
         world.script("a", Behaviour::Good(8));
         world.rollback("b", "a");
         world.run(1 + seconds);
-        world.api.objects.retain(|key, _| key.0 != ChildKind::ControllerRevision);
+        world
+            .api
+            .objects
+            .retain(|key, _| key.0 != ChildKind::ControllerRevision);
         for _ in 0..60 {
             world.run(1);
-            assert!(world.ready("a") + world.ready("b") >= 3, "after {seconds} s\n{}", world.story());
+            assert!(
+                world.ready("a") + world.ready("b") >= 3,
+                "after {seconds} s\n{}",
+                world.story()
+            );
         }
         world.assert_steady("a");
     }
@@ -197,7 +215,13 @@ fn status_and_records_lost_leave_the_running_deployment() {
 #[test]
 fn orphans_are_taken_in_and_orphans_are_made() {
     let mut world = World::serving_spec(spec_with("a", 2, json!({"deletionPolicy": "Orphan"})));
-    assert!(world.api.objects.values().all(|o| o.object.pointer("/metadata/ownerReferences").is_none()));
+    assert!(
+        world
+            .api
+            .objects
+            .values()
+            .all(|o| o.object.pointer("/metadata/ownerReferences").is_none())
+    );
     let pods = world.cluster.pods.clone();
     // The Microservice is deleted and made again, with another uid and no status.
     world.api.edit(|service| {
@@ -209,8 +233,18 @@ fn orphans_are_taken_in_and_orphans_are_made() {
     world.run(10);
     world.assert_steady("a");
     assert_eq!(world.cluster.pods, pods);
-    let owner = |stored: &crate::api_server::Stored| stored.object.pointer("/metadata/ownerReferences/0/uid").cloned();
-    assert!(world.api.objects.values().all(|o| owner(o) == Some(json!("uid-service-2"))), "{}", world.story());
+    let owner = |stored: &crate::api_server::Stored| {
+        stored.object.pointer("/metadata/ownerReferences/0/uid").cloned()
+    };
+    assert!(
+        world
+            .api
+            .objects
+            .values()
+            .all(|o| owner(o) == Some(json!("uid-service-2"))),
+        "{}",
+        world.story()
+    );
 }
 
 #[test]
@@ -221,10 +255,16 @@ fn what_people_delete_or_change_comes_back() {
     world.api.objects.remove(&service);
     world.run(3);
     assert_eq!(world.selected().as_deref(), Some("a"));
-    world.api.objects.get_mut(&service).unwrap().object["spec"]["selector"]["microservice.dev/revision"] = json!("x");
+    world.api.objects.get_mut(&service).unwrap().object["spec"]["selector"]["microservice.dev/revision"] =
+        json!("x");
     world.run(3);
     assert_eq!(world.selected().as_deref(), Some("a"));
-    world.api.objects.get_mut(&(ChildKind::Deployment, a.clone())).unwrap().object["spec"]["replicas"] = json!(9);
+    world
+        .api
+        .objects
+        .get_mut(&(ChildKind::Deployment, a.clone()))
+        .unwrap()
+        .object["spec"]["replicas"] = json!(9);
     world.run(10);
     assert_eq!(world.asked("a"), 3);
     world.remove(ChildKind::Deployment, &a);
@@ -247,14 +287,28 @@ fn a_stale_status_decides_nothing() {
     world.run(30);
     world.assert_steady("a");
     let taken = world.taken.len();
-    let writes = world.journal.iter().filter(|line| line.starts_with("status")).count();
+    let writes = world
+        .journal
+        .iter()
+        .filter(|line| line.starts_with("status"))
+        .count();
     world.memory.frozen = Some((stale, [Part::Service].into()));
     world.cluster.scripts.clear();
     world.reconcile();
     world.thaw();
     world.run(60);
     world.assert_steady("a");
-    let statuses = world.journal.iter().filter(|line| line.starts_with("status")).count();
+    let statuses = world
+        .journal
+        .iter()
+        .filter(|line| line.starts_with("status"))
+        .count();
     assert!(statuses <= writes + 1, "{}", world.story());
-    assert!(world.taken[taken..].iter().all(|t| !t.edges.contains(&Edge::Finish)), "{}", world.story());
+    assert!(
+        world.taken[taken..]
+            .iter()
+            .all(|t| !t.edges.contains(&Edge::Finish)),
+        "{}",
+        world.story()
+    );
 }

@@ -18,14 +18,22 @@ pub fn a_rejected_spec_that_is_applied_again_stays() -> World {
     world.image("b");
     world.run(5);
     world.assert_steady("a");
-    assert_eq!(world.summary(), ["False RolledBack", "-", "True RolledBack", "True Serving"]);
+    assert_eq!(
+        world.summary(),
+        ["False RolledBack", "-", "True RolledBack", "True Serving"]
+    );
     // Neither another process nor a change that is not of the pods tries it again.
     world.restart();
     world.set("replicas", json!(5));
     world.run(1000);
     world.assert_steady("a");
     assert_eq!(world.ready("a"), 5);
-    assert_eq!(world.edges().iter().filter(|edge| **edge == Edge::Roll).count(), 1, "{}", world.story());
+    assert_eq!(
+        world.edges().iter().filter(|edge| **edge == Edge::Roll).count(),
+        1,
+        "{}",
+        world.story()
+    );
     world
 }
 
@@ -77,10 +85,26 @@ fn a_left_over_retry_does_not_hit_a_later_trial() {
 
 #[test]
 fn garbage_in_annotations_hits_nothing() {
-    for value in ["", "/", "b", "//", "b/", "/1", "b/x", "b/99999999999999999999", "shop-zzz/shop-yyy", "日本/語"] {
+    for value in [
+        "",
+        "/",
+        "b",
+        "//",
+        "b/",
+        "/1",
+        "b/x",
+        "b/99999999999999999999",
+        "shop-zzz/shop-yyy",
+        "日本/語",
+    ] {
         let mut world = crash_before_traffic();
         let edges = world.taken.len();
-        for key in [annotations::RETRY, annotations::ROLLBACK, annotations::RESTART, annotations::REFRESH] {
+        for key in [
+            annotations::RETRY,
+            annotations::ROLLBACK,
+            annotations::RESTART,
+            annotations::REFRESH,
+        ] {
             world.annotate(key, value);
         }
         world.run(60);
@@ -94,7 +118,9 @@ fn a_retry_of_an_environment_fault_does_not_wait() {
     world.script("b", Behaviour::PullBackOff);
     world.image("b");
     for trial in 1..=3 {
-        world.until(100, "held", |world| world.rollout().retry_at.is_some() && world.rollout().trial == trial);
+        world.until(100, "held", |world| {
+            world.rollout().retry_at.is_some() && world.rollout().trial == trial
+        });
     }
     world.script("b", Behaviour::Good(2));
     world.retry("b", 3);
@@ -108,8 +134,15 @@ pub fn rollback_in_peace() -> World {
     world.rollback("b", "a");
     world.run(60);
     world.assert_steady("a");
-    world.assert_order(&["status Returning a b", "apply Deployment a 4", "status Steady a b"]);
-    assert_eq!(world.summary(), ["False RolledBack", "-", "True RolledBack", "True Serving"]);
+    world.assert_order(&[
+        "status Returning a b",
+        "apply Deployment a 4",
+        "status Steady a b",
+    ]);
+    assert_eq!(
+        world.summary(),
+        ["False RolledBack", "-", "True RolledBack", "True Serving"]
+    );
     // It stays: for another process, and after the loss of the status.
     world.restart();
     world.run(100);
@@ -117,7 +150,10 @@ pub fn rollback_in_peace() -> World {
     world.lose_status();
     world.run(100);
     world.assert_steady("a");
-    assert_eq!(world.summary(), ["False RolledBack", "-", "True RolledBack", "True Serving"]);
+    assert_eq!(
+        world.summary(),
+        ["False RolledBack", "-", "True RolledBack", "True Serving"]
+    );
     world
 }
 
@@ -191,7 +227,12 @@ fn a_restart_makes_the_same_pods_anew_once() {
     world.annotate(annotations::RESTART, &name);
     world.run(120);
     world.assert_steady("a'");
-    let image = world.deployment("a'").unwrap().object.pointer("/spec/template/spec/containers/0/image").cloned();
+    let image = world
+        .deployment("a'")
+        .unwrap()
+        .object
+        .pointer("/spec/template/spec/containers/0/image")
+        .cloned();
     assert_eq!(image, Some(json!("app:a")));
     world.run(500);
     world.assert_steady("a'");
@@ -207,7 +248,13 @@ fn pods_that_read_their_role_are_told() {
     let mut world = World::serving_spec(spec_with("a", 2, json!({"env": role})));
     let roles = |world: &World, tag: &str| -> Vec<Option<Role>> {
         let name = world.name(tag);
-        world.cluster.pods.iter().filter(|pod| pod.revision == name).map(|pod| pod.role).collect()
+        world
+            .cluster
+            .pods
+            .iter()
+            .filter(|pod| pod.revision == name)
+            .map(|pod| pod.role)
+            .collect()
     };
     assert_eq!(roles(&world, "a"), [Some(Role::Stable); 2]);
     world.script("b", Behaviour::Good(10));
@@ -277,7 +324,11 @@ fn suspension_in_a_recreate_does_not_leave_the_service_without_pods() {
         world.run(seconds);
         world.suspend(true);
         world.run(60);
-        assert!(world.cluster.endpoints.ready.values().sum::<i32>() == 2, "after {seconds} s\n{}", world.story());
+        assert!(
+            world.cluster.endpoints.ready.values().sum::<i32>() == 2,
+            "after {seconds} s\n{}",
+            world.story()
+        );
     }
 }
 
@@ -297,7 +348,10 @@ fn what_is_asked_for_while_suspended_goes_out_afterwards() {
 #[test]
 fn suspension_while_baking_still_ends_the_old_pods() {
     let mut world = World::serving(3);
-    world.set("ports", json!([{"name": "web", "containerPort": 9090, "servicePort": 80}]));
+    world.set(
+        "ports",
+        json!([{"name": "web", "containerPort": 9090, "servicePort": 80}]),
+    );
     world.image("b");
     world.until_state(RolloutState::Baking);
     world.suspend(true);

@@ -40,7 +40,10 @@ fn a_rollout_does_not_stop_scaling_and_keeps_its_bounds() {
 fn a_change_that_flips_has_all_pods_that_are_wanted() {
     let mut world = World::serving(2);
     world.script("b", Behaviour::Good(60));
-    world.set("ports", json!([{"name": "web", "containerPort": 9090, "servicePort": 80}]));
+    world.set(
+        "ports",
+        json!([{"name": "web", "containerPort": 9090, "servicePort": 80}]),
+    );
     world.image("b");
     world.run(5);
     world.set("replicas", json!(6));

@@ -22,7 +22,11 @@ fn words(row: [&str; 4]) -> [String; 4] {
 #[test]
 fn the_conditions_are_those_of_the_design() {
     let mut world = World::serving(3);
-    assert_eq!(row(&world), (Some(Phase::Healthy), words(["True", "-", "-", "True"])), "done");
+    assert_eq!(
+        row(&world),
+        (Some(Phase::Healthy), words(["True", "-", "-", "True"])),
+        "done"
+    );
     world.script("b", Behaviour::Good(20));
     world.image("b");
     world.run(2);
@@ -58,7 +62,12 @@ fn a_settled_service_is_worth_no_write() {
     for mut world in [rolling_update(), crash_before_traffic()] {
         world.run(20);
         let plan = plan(&world.observed(), world.now);
-        assert_eq!((plan.worth, plan.steps.len(), plan.wake), (Worth::Nothing, 0, None), "{}", world.story());
+        assert_eq!(
+            (plan.worth, plan.steps.len(), plan.wake),
+            (Worth::Nothing, 0, None),
+            "{}",
+            world.story()
+        );
     }
 }
 
@@ -78,7 +87,9 @@ fn counts_alone_are_told_a_little_later() {
 
 #[test]
 fn a_status_of_large_parts_fits() {
-    let hosts: Vec<Value> = (0..16).map(|i| json!(format!("host-{i}.{}.example.com", "x".repeat(60)))).collect();
+    let hosts: Vec<Value> = (0..16)
+        .map(|i| json!(format!("host-{i}.{}.example.com", "x".repeat(60))))
+        .collect();
     let routes: Vec<Value> = (0..16)
         .map(|i| json!({"name": format!("r{i}"), "hosts": hosts, "ingress": {"className": "nginx"}}))
         .collect();
@@ -112,6 +123,14 @@ fn evidence_of_any_length_is_cut_between_characters() {
     world.assert_steady("a");
     let message = world.status().message.unwrap();
     assert!(message.len() <= 1024 && message.contains("数据库"));
-    let record = world.object(microservice_operator::render::ChildKind::ControllerRevision, &world.name("b")).unwrap();
-    assert!(record.record().unwrap().notes.rejected.unwrap().message.len() <= 1024, "the record is no log either");
+    let record = world
+        .object(
+            microservice_operator::render::ChildKind::ControllerRevision,
+            &world.name("b"),
+        )
+        .unwrap();
+    assert!(
+        record.record().unwrap().notes.rejected.unwrap().message.len() <= 1024,
+        "the record is no log either"
+    );
 }

@@ -23,12 +23,18 @@ pub fn rolling_update() -> World {
         "apply Service shop b",
         "status Baking a b",
     ]);
-    assert_eq!(world.summary(), ["Unknown Baking", "True Baking", "-", "True Serving"]);
+    assert_eq!(
+        world.summary(),
+        ["Unknown Baking", "True Baking", "-", "True Serving"]
+    );
     world.run(75);
     world.assert_steady("b");
     assert!(world.deployment("a").is_none());
     assert_eq!(world.rollout().previous, Some(world.name("a")));
-    assert_eq!(world.edges()[2..], [Edge::Roll, Edge::Promote, Edge::Bake, Edge::Finish]);
+    assert_eq!(
+        world.edges()[2..],
+        [Edge::Roll, Edge::Promote, Edge::Bake, Edge::Finish]
+    );
     assert_eq!(world.summary(), ["True Healthy", "-", "-", "True Serving"]);
     let history: Vec<String> = world.status().history.into_iter().map(|h| h.outcome).collect();
     assert_eq!(history, ["Promoted", "Promoted"]);
@@ -45,7 +51,12 @@ pub fn recreate() -> World {
         assert!(!some(":a") || !some(":b"), "both at a time\n{}", world.story());
     }
     world.assert_steady("b");
-    world.assert_order(&["status Rolling a b", "apply Deployment a 0", "apply Deployment b 3", "status Baking a b"]);
+    world.assert_order(&[
+        "status Rolling a b",
+        "apply Deployment a 0",
+        "apply Deployment b 3",
+        "status Baking a b",
+    ]);
     world
 }
 
@@ -61,12 +72,18 @@ fn recreate_returns_by_the_same_barrier() {
         assert!(!some(":a") || !some(":b"), "both at a time\n{}", world.story());
     }
     world.assert_steady("a");
-    assert_eq!(world.summary(), ["False RolledBack", "-", "True RolledBack", "True Serving"]);
+    assert_eq!(
+        world.summary(),
+        ["False RolledBack", "-", "True RolledBack", "True Serving"]
+    );
 }
 
 pub fn an_incompatible_port_flips() -> World {
     let mut world = World::serving(3);
-    world.set("ports", json!([{"name": "web", "containerPort": 9090, "servicePort": 80}]));
+    world.set(
+        "ports",
+        json!([{"name": "web", "containerPort": 9090, "servicePort": 80}]),
+    );
     world.image("b");
     // Callers reach somebody who listens, at every moment.
     for _ in 0..120 {
@@ -82,14 +99,24 @@ pub fn an_incompatible_port_flips() -> World {
         "status Baking a b",
         "apply Deployment a 0",
     ]);
-    assert!(!world.journal.iter().any(|line| line.starts_with("apply Service shop all")), "{}", world.story());
+    assert!(
+        !world
+            .journal
+            .iter()
+            .any(|line| line.starts_with("apply Service shop all")),
+        "{}",
+        world.story()
+    );
     world
 }
 
 #[test]
 fn an_incompatible_port_flips_back() {
     let mut world = World::serving(3);
-    world.set("ports", json!([{"name": "web", "containerPort": 9090, "servicePort": 80}]));
+    world.set(
+        "ports",
+        json!([{"name": "web", "containerPort": 9090, "servicePort": 80}]),
+    );
     world.image("b");
     world.until_state(RolloutState::Baking);
     world.run(20);
@@ -157,7 +184,12 @@ pub fn a_third_revision_in_mid_rollout() -> World {
     world.image("c");
     world.run(200);
     world.assert_steady("c");
-    world.assert_order(&["status Rolling a b", "status Returning a b", "status Rolling a c", "status Steady c -"]);
+    world.assert_order(&[
+        "status Rolling a b",
+        "status Returning a b",
+        "status Rolling a c",
+        "status Steady c -",
+    ]);
     assert_eq!(world.rollout().previous, Some(world.name("a")));
     world
 }
@@ -170,7 +202,12 @@ pub fn a_third_revision_while_baking() -> World {
     world.image("c");
     world.run(300);
     world.assert_steady("c");
-    world.assert_order(&["status Baking a b", "status Returning a b", "status Rolling a c", "status Steady c -"]);
+    world.assert_order(&[
+        "status Baking a b",
+        "status Returning a b",
+        "status Rolling a c",
+        "status Steady c -",
+    ]);
     world
 }
 
@@ -181,12 +218,18 @@ fn going_back_to_the_one_before_is_one_step_of_full_size() {
     world.journal.clear();
     world.run(120);
     world.assert_steady("a");
-    world.assert_order(&["status Rolling b a", "apply Deployment a 4", "apply Service shop a", "status Baking b a"]);
+    world.assert_order(&[
+        "status Rolling b a",
+        "apply Deployment a 4",
+        "apply Service shop a",
+        "status Baking b a",
+    ]);
 }
 
 #[test]
 fn no_surge_takes_one_away_first() {
-    let strategy = json!({"strategy": {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}, "bakeSeconds": 0}});
+    let strategy =
+        json!({"strategy": {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}, "bakeSeconds": 0}});
     let mut world = World::serving_spec(spec_with("a", 3, strategy));
     world.image("b");
     world.run(60);
@@ -212,7 +255,11 @@ fn an_operator_that_was_away_for_long_does_not_blame_the_candidate() {
         world.without_operator(3600);
         world.run(200);
         world.assert_steady("b");
-        assert!(!world.edges().contains(&Edge::Reject), "away after {seconds} s\n{}", world.story());
+        assert!(
+            !world.edges().contains(&Edge::Reject),
+            "away after {seconds} s\n{}",
+            world.story()
+        );
     }
 }
 
@@ -242,14 +289,24 @@ fn the_history_limit_keeps_what_is_needed() {
         world.run(30);
         world.assert_steady(tag);
     }
-    let records = world.api.objects.keys().filter(|key| key.0.kind() == "ControllerRevision").count();
+    let records = world
+        .api
+        .objects
+        .keys()
+        .filter(|key| key.0.kind() == "ControllerRevision")
+        .count();
     assert_eq!(records, 2, "the stable one and the one before");
     world.set("revisionHistoryLimit", json!(2));
     for tag in ["e", "f", "g", "h"] {
         world.image(tag);
         world.run(30);
     }
-    let records = world.api.objects.keys().filter(|key| key.0.kind() == "ControllerRevision").count();
+    let records = world
+        .api
+        .objects
+        .keys()
+        .filter(|key| key.0.kind() == "ControllerRevision")
+        .count();
     assert_eq!(records, 4);
 }
 
@@ -280,8 +337,16 @@ fn a_tag_that_was_moved_is_said_and_costs_the_trust() {
     // The same, after pods of b were seen with another digest under the same name.
     moved.cluster.pods[0].image = "somewhere-else".to_owned();
     moved.run(10);
-    let condition = moved.status().conditions.into_iter().find(|c| c.type_ == "ImageMutated").unwrap();
-    assert_eq!((condition.status.as_str(), condition.reason.as_str()), ("True", "TagMoved"));
+    let condition = moved
+        .status()
+        .conditions
+        .into_iter()
+        .find(|c| c.type_ == "ImageMutated")
+        .unwrap();
+    assert_eq!(
+        (condition.status.as_str(), condition.reason.as_str()),
+        ("True", "TagMoved")
+    );
     moved.image("c");
     moved.run(90);
     moved.assert_steady("c");
@@ -301,12 +366,20 @@ fn a_new_revision_with_a_rejected_image_is_said_loudly() {
     world.run(5);
     let said = world.events.iter().find(|event| event.reason == "RejectedImage");
     let expected = "carries app:b again, with which";
-    assert!(said.is_some_and(|event| event.note.contains(expected)), "{}", world.story());
+    assert!(
+        said.is_some_and(|event| event.note.contains(expected)),
+        "{}",
+        world.story()
+    );
 }
 
 #[test]
 fn the_deadline_blames_nobody_while_stable_is_silent_too() {
-    let mut world = World::serving_spec(spec_with("a", 2, json!({"strategy": {"progressDeadlineSeconds": 60}})));
+    let mut world = World::serving_spec(spec_with(
+        "a",
+        2,
+        json!({"strategy": {"progressDeadlineSeconds": 60}}),
+    ));
     world.script("b", Behaviour::NeverReady);
     world.image("b");
     world.run(5);
