@@ -1,5 +1,7 @@
 //! The pure rooms stay pure: they touch no client, no async runtime, no clock, no environment and no randomness.
 
+#![allow(clippy::unwrap_used)] // a test may fail loudly, also in its helpers
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

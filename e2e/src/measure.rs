@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 
 use crate::audit::{KUBELET, OPERATOR, Request};
+use crate::environment::say;
 use crate::recorder::Sighting;
 use crate::scenario::Scenario;
 
@@ -43,14 +44,14 @@ pub async fn assert_reaction(s: &Scenario, service: &str, stable: &str, evidence
         .into_iter()
         .find(|r| r.received >= told.received && r.subresource == "status" && r.accepted());
     let seconds = |r: &Request| r.answered.duration_since(told.received).as_secs_f64();
-    println!(
+    say(&format!(
         "measured: {}: from the pod's status to the decision {:.3} s, to {} {} {:.3} s",
         s.name,
         checkpoint.as_ref().map_or(f64::NAN, seconds),
         helped.verb,
         helped.resource,
         seconds(&helped)
-    );
+    ));
     assert!(
         seconds(&helped) < BUDGET.as_secs_f64(),
         "it took {:.3} s from the pod's status to {}",

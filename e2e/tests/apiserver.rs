@@ -33,8 +33,9 @@ async fn answering() {
     })
     .await;
     // After a few outages in a row their watches come back half a minute late: long enough that they take a node for
-    // lost whose leases they have not seen. The operator is to be tested, not their patience.
-    for component in ["controller-manager", "scheduler"] {
+    // lost whose leases they have not seen, and send requests to pods that are gone. The operator is to be tested, not
+    // their patience.
+    for component in ["controller-manager", "scheduler", "proxy"] {
         cluster(&[component, "restart"]);
     }
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use e2e::audit::{AuditLog, OPERATOR, Request};
+use e2e::environment::say;
 use e2e::status::StatusExt;
 use e2e::wait::{eventually, throughout};
 use e2e::{Scenario, podinfo, scenario};
@@ -72,10 +73,10 @@ fn making_a_service_costs_its_children_and_two_status_writes() {
                 .entry(format!("{}{subresource}", request.resource))
                 .or_default() += 1;
         }
-        println!(
+        say(&format!(
             "measured: creating a service: {counts:?}, {} requests in all, no read",
             requests.len()
-        );
+        ));
         let status = counts.remove("microservices/status").unwrap_or_default();
         assert!(
             (1..=2).contains(&status),
@@ -107,10 +108,10 @@ fn a_change_costs_little_more() {
         let reads = requests.iter().filter(|request| !request.writes()).count();
         let events = requests.iter().filter(|request| request.resource == "events").count();
         let status = requests.iter().filter(|request| request.subresource == "status").count();
-        println!(
+        say(&format!(
             "measured: rolling out a change over 3 pods: {} requests: {reads} reads, {events} events, {status} status writes",
             requests.len()
-        );
+        ));
         assert_eq!(reads, 0, "{:?}", brief(&requests));
         assert!(status <= 10, "{status} status writes: {:?}", brief(&requests));
     });
@@ -146,7 +147,9 @@ fn settled_services_cost_nothing_and_a_restart_writes_nothing() {
         })
         .await;
         let watches = log.requests(OPERATOR).len();
-        println!("measured: {SERVICES} settled services for 60 s: no request but {watches} watches renewed");
+        say(&format!(
+            "measured: {SERVICES} settled services for 60 s: no request but {watches} watches renewed"
+        ));
         let log = AuditLog::from_now(&s.namespace);
         s.restart_operator().await;
         settled(s).await;
@@ -157,10 +160,10 @@ fn settled_services_cost_nothing_and_a_restart_writes_nothing() {
             .map(Request::brief)
             .collect();
         let lists = requests.iter().filter(|request| request.verb == "list").count();
-        println!(
+        say(&format!(
             "measured: a restart over {SERVICES} settled services: {lists} lists, {} writes",
             writes.len()
-        );
+        ));
         assert_eq!(writes, [""; 0]);
         assert_eq!(lists, requests.len(), "{:?}", brief(&requests));
         let after: Vec<_> = s

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use e2e::environment::say;
 use e2e::http_client;
 use e2e::scenario::{is_ready, revision_of};
 use e2e::status::StatusExt;
@@ -48,10 +49,10 @@ fn rolling_update_under_load_fails_no_request() {
         }
         assert_eq!(most, 4);
         assert_eq!(s.find::<Deployment>(&stable).await.map(|d| d.name_any()), None);
-        println!(
+        say(&format!(
             "measured: rolling: {} requests over an update of 3 pods, none failed",
             tally.sent()
-        );
+        ));
     });
 }
 

@@ -504,8 +504,8 @@ fn rollback_from(draft: &Draft<'_>, stable: &str, held: Option<&Held>) -> Option
         .filter(|held| held.cause.blame == Blame::Person)
         .map(|held| held.candidate.as_str());
     let named = [Some(stable), left].into_iter().flatten();
-    let asked = named.filter_map(|from| Some((from.to_owned(), draft.rollback_to(from)?)));
-    asked.filter(|(_, to)| to != stable).next()
+    let mut asked = named.filter_map(|from| Some((from.to_owned(), draft.rollback_to(from)?)));
+    asked.find(|(_, to)| to != stable)
 }
 
 fn hold_rejected(draft: &mut Draft<'_>, stable: &str, rejected: &str, verdict: &VerdictNote) {

@@ -311,8 +311,10 @@ fn capacity(world: &World, observed: &Observed, plan: &Plan, rollout: &RolloutSt
             .iter()
             .any(|pod| matches!(pod.scheduling, Scheduling::Unschedulable { .. }));
     let cramped = observed.deployments.values().any(|d| d.failure.is_some());
-    // What is fixed after a return was stuck goes out against the one that serves more.
-    if strategy_type(observed) == StrategyType::Recreate || plan.edges.contains(&Edge::FixForward) {
+    // What is fixed after a return was stuck goes out against the one that serves more; and what is started over had
+    // no ready pod when that was decided.
+    let given_up = plan.edges.contains(&Edge::FixForward) || rollout.state == RolloutState::Starting;
+    if strategy_type(observed) == StrategyType::Recreate || given_up {
         return;
     }
     let wanted = wanted_replicas(observed.spec());
