@@ -48,6 +48,14 @@ fn one() -> i32 {
 }
 
 impl OperationSpec {
+    /// How many pods the service needs to carry all of its traffic: `replicas`, within the bounds of autoscaling; 0
+    /// stops it.
+    pub fn wanted_replicas(&self) -> i32 {
+        match (&self.autoscaling, self.replicas) {
+            (_, 0) | (None, _) => self.replicas,
+            (Some(bounds), replicas) => replicas.min(bounds.max_replicas).max(bounds.min_replicas),
+        }
+    }
     /// What becomes of the children when the Microservice is deleted.
     pub fn deletion_policy(&self) -> DeletionPolicy {
         self.deletion_policy.unwrap_or_default()

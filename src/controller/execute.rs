@@ -6,7 +6,7 @@ use kube::{Api, Error, ResourceExt};
 use serde_json::{Value, json};
 
 use super::cache::{Cached, Put, ServiceKey};
-use super::entry::{ChildEntry, now, pruned_pod};
+use super::entry::{ChildEntry, now};
 use super::error::{WriteError, classify};
 use super::reconcile::Context;
 use super::request::bounded;
@@ -259,7 +259,7 @@ async fn label_pod(context: &Context, key: &ServiceKey, label: &LabelPod) -> Res
         .wrote("Pod", WriteVerb::Patch, outcome_of(&result));
     match result {
         Ok(pod) => {
-            context.caches.pods.put(pruned_pod(pod));
+            context.caches.put_pod(pod);
             Ok(())
         }
         // It is gone or another one by now: there is nobody to tell.

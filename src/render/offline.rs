@@ -76,7 +76,7 @@ fn revision_children(
     operation: &OperationSpec,
     companions: &Companions,
 ) -> Vec<Child> {
-    let replicas = wanted_replicas(operation);
+    let replicas = operation.wanted_replicas();
     let fewest = operation
         .autoscaling
         .as_ref()
@@ -112,7 +112,7 @@ fn shared_children(identity: &Identity<'_>, of: &Record, described: &Microservic
             .as_ref()
             .and_then(|wanted| monitor(identity, wanted, &exposure)),
     );
-    if wanted_replicas(operation) > 0 {
+    if operation.wanted_replicas() > 0 {
         children.extend(
             operation
                 .autoscaling
@@ -121,12 +121,4 @@ fn shared_children(identity: &Identity<'_>, of: &Record, described: &Microservic
         );
     }
     children
-}
-
-/// How many pods the service wants: within the bounds of autoscaling, and none where it is stopped.
-fn wanted_replicas(operation: &OperationSpec) -> i32 {
-    match (&operation.autoscaling, operation.replicas) {
-        (_, 0) | (None, _) => operation.replicas,
-        (Some(bounds), replicas) => replicas.max(bounds.min_replicas).min(bounds.max_replicas),
-    }
 }

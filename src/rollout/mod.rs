@@ -26,7 +26,7 @@ mod transition;
 pub use edges::{EDGES, Edge, EdgeRow};
 pub use observed::{
     ChildKey, Contest, Deleting, DeploymentView, Endpoints, Failure, FailureClass, LiveChild, Observed,
-    Ownership, Source, wanted_replicas,
+    Ownership, Source,
 };
 pub use plan::{Apply, ApplyReason, Delete, EventDraft, EventKind, LabelPod, Plan, Step, Turn, plan};
 pub use replicas::{Pace, SizeTargets, Surge};

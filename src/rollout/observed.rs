@@ -110,17 +110,7 @@ impl Observed {
     }
     /// How many pods the service needs to carry all of its traffic.
     pub fn wanted_replicas(&self) -> i32 {
-        wanted_replicas(self.spec())
-    }
-}
-
-/// How many pods a service needs to carry all of its traffic: `replicas`, within the bounds of autoscaling; 0 stops it.
-pub fn wanted_replicas(spec: &MicroserviceSpec) -> i32 {
-    match (&spec.operation.autoscaling, spec.operation.replicas) {
-        (_, 0) | (None, _) => spec.operation.replicas,
-        (Some(bounds), replicas) => {
-            replicas.clamp(bounds.min_replicas, bounds.max_replicas.max(bounds.min_replicas))
-        }
+        self.spec().operation.wanted_replicas()
     }
 }
 

@@ -7,7 +7,7 @@ use microservice_operator::api::{
 };
 use microservice_operator::health::{Counts, Scheduling, readiness};
 use microservice_operator::render::ChildKind;
-use microservice_operator::rollout::{EDGES, Edge, Observed, Plan, Step, Surge, wanted_replicas};
+use microservice_operator::rollout::{EDGES, Edge, Observed, Plan, Step, Surge};
 use serde_json::Value;
 
 use super::api_server::{NAME, Stored};
@@ -280,7 +280,7 @@ fn sizes(world: &World, observed: &Observed, rollout: &RolloutStatus, before: &V
     if !lots || strategy_type(observed) == StrategyType::Recreate {
         return;
     }
-    let wanted = wanted_replicas(observed.spec());
+    let wanted = observed.wanted_replicas();
     let most = wanted.saturating_add(Surge::of(&observed.spec().operation.strategy(), wanted).above);
     let sum = |objects| {
         live(rollout)
@@ -317,7 +317,7 @@ fn capacity(world: &World, observed: &Observed, plan: &Plan, rollout: &RolloutSt
     if strategy_type(observed) == StrategyType::Recreate || given_up {
         return;
     }
-    let wanted = wanted_replicas(observed.spec());
+    let wanted = observed.wanted_replicas();
     let needed = wanted - Surge::of(&observed.spec().operation.strategy(), wanted).below;
     // Who is failed makes room, but not with its last pod.
     let least = if homeless || cramped {
