@@ -86,7 +86,10 @@ impl Caches {
         let seen = pod.clone();
         match self.pods.put(pod) {
             Put::Taken(_) => {
-                self.ledger.lock().unwrap_or_else(PoisonError::into_inner).observe(&seen);
+                self.ledger
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .observe(&seen);
                 seen.service().into_iter().collect()
             }
             Put::Stale => Vec::new(),

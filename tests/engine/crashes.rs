@@ -56,19 +56,19 @@ type Life = fn(&mut World);
 
 const UPDATE: Life = |world| {
     world.image("b");
-    world.run(130);
+    world.run(60);
 };
 
 const CRASH_BEFORE_TRAFFIC: Life = |world| {
     world.script("b", Behaviour::CrashLoop);
     world.image("b");
-    world.run(130);
+    world.run(60);
 };
 
 const CRASH_WHILE_BAKING: Life = |world| {
-    world.script("b", Behaviour::CrashAfter(40));
+    world.script("b", Behaviour::CrashAfter(15));
     world.image("b");
-    world.run(130);
+    world.run(60);
 };
 
 const OVERTAKEN: Life = |world| {
@@ -76,12 +76,12 @@ const OVERTAKEN: Life = |world| {
     world.image("b");
     world.run(25);
     world.image("c");
-    world.run(200);
+    world.run(80);
 };
 
 const ROLLBACK: Life = |world| {
     world.image("b");
-    world.run(130);
+    world.run(60);
     world.rollback("b", "a");
     world.run(60);
 };
@@ -92,13 +92,13 @@ const RETRY: Life = |world| {
     world.run(40);
     world.script("b", Behaviour::Good(2));
     world.retry("b", 1);
-    world.run(150);
+    world.run(60);
 };
 
 const RESTART: Life = |world| {
     let name = world.name("a");
     world.annotate(annotations::RESTART, &name);
-    world.run(130);
+    world.run(60);
 };
 
 const FLIP: Life = |world| {
@@ -107,14 +107,14 @@ const FLIP: Life = |world| {
         json!([{"name": "web", "containerPort": 9090, "servicePort": 80}]),
     );
     world.image("b");
-    world.run(130);
+    world.run(60);
 };
 
 const BROKEN: Life = |world| {
     world.script("a", Behaviour::CrashLoop);
     world.run(5);
     world.image("b");
-    world.run(130);
+    world.run(60);
 };
 
 fn crash_everywhere(start: impl Fn() -> World, life: Life) {
@@ -132,7 +132,7 @@ fn crash_everywhere(start: impl Fn() -> World, life: Life) {
                 crashed.faults.crash_after = Some(write);
             }
             life(&mut crashed);
-            crashed.run(60);
+            crashed.run(40);
             let found = outcome(&crashed);
             assert!(
                 found == expected,
@@ -144,11 +144,15 @@ fn crash_everywhere(start: impl Fn() -> World, life: Life) {
 }
 
 fn serving() -> World {
-    World::serving(3)
+    World::serving_spec(spec_with("a", 3, json!({"strategy": {"bakeSeconds": 15}})))
 }
 
 fn recreated() -> World {
-    World::serving_spec(spec_with("a", 2, json!({"strategy": {"type": "Recreate"}})))
+    World::serving_spec(spec_with(
+        "a",
+        2,
+        json!({"strategy": {"type": "Recreate", "bakeSeconds": 15}}),
+    ))
 }
 
 #[test]

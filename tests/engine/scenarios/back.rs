@@ -296,18 +296,16 @@ fn room_is_made_where_home_cannot_be_scheduled() {
 #[test]
 fn a_return_that_is_never_complete_lets_the_next_change_out() {
     let mut world = World::serving(4);
-    world.cluster.room = 3;
-    // One of its pods is lost and finds no node any more.
-    world.cluster.pods.remove(0);
-    world.run(5);
-    assert_eq!(world.ready("a"), 3);
-    world.script("b", Behaviour::CrashLoop);
+    world.script("b", Behaviour::NeverReady);
     world.image("b");
-    world.cluster.room = 4;
-    world.until_state(RolloutState::Returning);
+    world.run(5);
+    // One pod of a is lost and finds no node any more.
+    world.cluster.pods.remove(0);
     world.cluster.room = 3;
-    world.cluster.pods.retain(|pod| pod.is_ready());
+    world.script("b", Behaviour::CrashLoop);
+    world.until_state(RolloutState::Returning);
     world.run(30);
+    assert_eq!(world.ready("a"), 3);
     world.assert_state(RolloutState::Returning);
     world.run(700);
     world.assert_steady("a");

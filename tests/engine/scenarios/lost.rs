@@ -22,12 +22,12 @@ pub fn the_status_is_lost_in_peace() -> World {
 
 #[test]
 fn the_status_is_lost_at_any_time_of_a_rollout() {
-    for seconds in 0..90 {
-        let mut world = World::serving(3);
+    for seconds in 0..40 {
+        let mut world = World::serving_spec(spec_with("a", 3, json!({"strategy": {"bakeSeconds": 20}})));
         world.image("b");
         world.run(seconds);
         world.lose_status();
-        world.run(200);
+        world.run(80);
         world.assert_steady("b");
     }
 }
