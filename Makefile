@@ -63,7 +63,7 @@ cluster-test: cluster-build ## the embedded Kubernetes itself: its parts, and th
 e2e: build cluster-build ## scenarios on a real Kubernetes
 	cargo test --locked -p e2e --no-run
 	$(RUNNER) run --dir $(E2E_DIR) -- env OPERATOR_BIN=$(abspath $(OPERATOR)) CLUSTER_BIN=$(abspath $(RUNNER)) \
-	  cargo test --locked -p e2e -- --test-threads=$(E2E_THREADS)
+	  cargo test --locked --no-fail-fast -p e2e -- --test-threads=$(E2E_THREADS)
 
 .PHONY: generate
 generate: build ## write the generated files anew

@@ -32,10 +32,10 @@ async fn answering() {
         if said.succeeded { Ok(()) } else { Err(said.err) }
     })
     .await;
-    // After a few outages in a row their watches come back half a minute late: long enough that they take a node for
-    // lost whose leases they have not seen, and send requests to pods that are gone. The operator is to be tested, not
-    // their patience.
-    for component in ["controller-manager", "scheduler", "proxy"] {
+    // After a few outages in a row their watches come back a minute late: long enough that they take a node for lost
+    // whose leases they have not seen, send requests to pods that are gone, and start no pod. The operator is to be
+    // tested, not their back-off.
+    for component in ["controller-manager", "scheduler", "proxy", "kubelet"] {
         cluster(&[component, "restart"]);
     }
 }

@@ -67,8 +67,8 @@ pub enum StrategyType {
 /// The pace of a RollingUpdate. Numbers or percentages of replicas.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!(has(self.maxSurge) && has(self.maxUnavailable) && (self.maxSurge == 0 || self.maxSurge == '0%') && (self.maxUnavailable == 0 || self.maxUnavailable == '0%'))").message("maxSurge and maxUnavailable cannot both be 0: no pod could ever be replaced"))]
-#[x_kube(validation = Rule::new("!(has(self.maxSurge) && !has(self.maxUnavailable) && (self.maxSurge == 0 || self.maxSurge == '0%'))").message("with maxSurge 0 set maxUnavailable to at least 1: no pod could ever be replaced"))]
+#[x_kube(validation = Rule::new("!(has(self.maxSurge) && has(self.maxUnavailable) && string(self.maxSurge).matches('^0+%?$') && string(self.maxUnavailable).matches('^0+%?$'))").message("maxSurge and maxUnavailable cannot both be 0: no pod could ever be replaced"))]
+#[x_kube(validation = Rule::new("!(has(self.maxSurge) && !has(self.maxUnavailable) && string(self.maxSurge).matches('^0+%?$'))").message("with maxSurge 0 set maxUnavailable to at least 1: no pod could ever be replaced"))]
 #[x_kube(validation = Rule::new("!has(self.maxSurge) || string(self.maxSurge).matches('^([0-9]+|(100|[0-9]{1,2})%)$')").message("rollingUpdate.maxSurge is a number of pods or a percentage from 0% to 100%"))]
 #[x_kube(validation = Rule::new("!has(self.maxUnavailable) || string(self.maxUnavailable).matches('^([0-9]+|(100|[0-9]{1,2})%)$')").message("rollingUpdate.maxUnavailable is a number of pods or a percentage from 0% to 100%"))]
 pub struct RollingUpdate {

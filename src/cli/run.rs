@@ -32,7 +32,7 @@ pub struct RunArguments {
     #[arg(long, env = "MICROSERVICE_TRACK_SECRETS")]
     track_secrets: bool,
     /// How many services are worked on at a time.
-    #[arg(long, env = "MICROSERVICE_CONCURRENCY", default_value_t = 16)]
+    #[arg(long, env = "MICROSERVICE_CONCURRENCY", default_value_t = 64)]
     concurrency: usize,
     /// Where /metrics, /livez and /readyz are served.
     #[arg(long, env = "MICROSERVICE_METRICS_ADDRESS", default_value = "0.0.0.0:8080")]

@@ -17,8 +17,9 @@ use super::worker::Worker;
 use crate::http::Readiness;
 use crate::telemetry::Metrics;
 
-/// Writes in flight: measured to be the most that an API server gets faster with.
-const WRITES_IN_FLIGHT: usize = 8;
+/// Writes in flight. An API server gets no faster beyond a few, but writes that hang until their time is over must not
+/// take the places of all others.
+const WRITES_IN_FLIGHT: usize = 32;
 
 /// Where Microservices are served.
 #[derive(Clone, Debug, PartialEq, Eq)]

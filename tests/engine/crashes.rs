@@ -117,15 +117,15 @@ const BROKEN: Life = |world| {
     world.run(60);
 };
 
-fn crash_everywhere(start: impl Fn() -> World, life: Life) {
-    let mut world = start();
+fn crash_everywhere(start: &World, life: Life) {
+    let mut world = start.clone();
     let first = world.writes;
     life(&mut world);
     let expected = outcome(&world);
     assert!(world.writes > first + 3);
     for write in first + 1..=world.writes {
         for lost_reply in [false, true] {
-            let mut crashed = start();
+            let mut crashed = start.clone();
             if lost_reply {
                 crashed.faults.lost_reply = Some(write);
             } else {
@@ -157,59 +157,57 @@ fn recreated() -> World {
 
 #[test]
 fn first_deploy() {
-    crash_everywhere(
-        || World::new(spec_with("a", 2, json!({"config": {"env": {"A": "1"}}}))),
-        |world| world.run(60),
-    );
+    let start = World::new(spec_with("a", 2, json!({"config": {"env": {"A": "1"}}})));
+    crash_everywhere(&start, |world| world.run(30));
 }
 
 #[test]
 fn update() {
-    crash_everywhere(serving, UPDATE);
+    crash_everywhere(&serving(), UPDATE);
 }
 
 #[test]
 fn update_by_recreate() {
-    crash_everywhere(recreated, UPDATE);
+    crash_everywhere(&recreated(), UPDATE);
 }
 
 #[test]
 fn crash_before_traffic() {
-    crash_everywhere(serving, CRASH_BEFORE_TRAFFIC);
-    crash_everywhere(recreated, CRASH_BEFORE_TRAFFIC);
+    crash_everywhere(&serving(), CRASH_BEFORE_TRAFFIC);
+    crash_everywhere(&recreated(), CRASH_BEFORE_TRAFFIC);
 }
 
 #[test]
 fn crash_while_baking() {
-    crash_everywhere(serving, CRASH_WHILE_BAKING);
+    crash_everywhere(&serving(), CRASH_WHILE_BAKING);
 }
 
 #[test]
 fn overtaken() {
-    crash_everywhere(serving, OVERTAKEN);
+    crash_everywhere(&serving(), OVERTAKEN);
 }
 
 #[test]
 fn rollback() {
-    crash_everywhere(serving, ROLLBACK);
+    crash_everywhere(&serving(), ROLLBACK);
 }
 
 #[test]
 fn retry() {
-    crash_everywhere(serving, RETRY);
+    crash_everywhere(&serving(), RETRY);
 }
 
 #[test]
 fn restart() {
-    crash_everywhere(serving, RESTART);
+    crash_everywhere(&serving(), RESTART);
 }
 
 #[test]
 fn flip() {
-    crash_everywhere(serving, FLIP);
+    crash_everywhere(&serving(), FLIP);
 }
 
 #[test]
 fn broken_stable() {
-    crash_everywhere(serving, BROKEN);
+    crash_everywhere(&serving(), BROKEN);
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use microservice_operator::api::RolloutState;
-use microservice_operator::rollout::EDGES;
+use microservice_operator::rollout::{EDGES, Edge, EdgeRow};
 
 const INTRO: &str = "\
 <!-- Made by tests/engine/table.rs from src/rollout/edges.rs: UPDATE_DOCS=1 cargo test --test engine table -->
@@ -19,10 +19,7 @@ rests on (`status.stableRevision`), b the one that is tried out, c any other. Ea
 operator's log, under the edge's name.
 ";
 
-fn states(states: &[RolloutState], none: &str) -> String {
-    if states.is_empty() {
-        return none.to_owned();
-    }
+fn states(states: &[RolloutState]) -> String {
     states
         .iter()
         .map(|state| format!("{state:?}"))
@@ -30,11 +27,19 @@ fn states(states: &[RolloutState], none: &str) -> String {
         .join(", ")
 }
 
+/// Two rows are also taken where there is no state.
+fn left(row: &EdgeRow) -> String {
+    match row.edge {
+        Edge::Start | Edge::Repair => format!("(no state), {}", states(row.from)),
+        _ => states(row.from),
+    }
+}
+
 fn rendered() -> String {
     let mut text =
         format!("{INTRO}\n| edge | from | when | to | then, in this order |\n|---|---|---|---|---|\n");
     for row in EDGES {
-        let (from, to) = (states(row.from, "(nothing yet)"), states(row.to, "-"));
+        let (from, to) = (left(&row), states(row.to));
         writeln!(
             text,
             "| {} | {from} | {} | {to} | {} |",
