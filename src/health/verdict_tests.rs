@@ -497,7 +497,7 @@ fn containers_that_cannot_start() {
         ),
         (
             "ImagePullBackOff",
-            r#"Back-off pulling image "orders:2": ErrImagePull: failed to resolve reference "docker.io/library/orders:2": pull access denied, repository does not exist or may require authorization: server message: insufficient_scope: authorization failed"#,
+            r#"Back-off pulling image "orders:2": ErrImagePull: failed to resolve reference "r.example/library/orders:2": pull access denied, repository does not exist or may require authorization: server message: insufficient_scope: authorization failed"#,
             "ImagePullBackOff",
             0,
         ),

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use jiff::SignedDuration;
 use microservice_operator::api::{MicroserviceStatus, annotations};
 use microservice_operator::render::ChildKind;
+use microservice_operator::rollout::Edge;
 use serde_json::{Value, json};
 
 use super::cluster::Behaviour;
@@ -210,4 +212,27 @@ fn flip() {
 #[test]
 fn broken_stable() {
     crash_everywhere(&serving(), BROKEN);
+}
+
+#[test]
+fn a_verdict_survives_a_crash_and_another_spec() {
+    for write in 1..12 {
+        let mut world = serving();
+        world.faults.crash_after = Some(world.writes + write);
+        world.script("b", Behaviour::CrashLoop);
+        world.image("b");
+        // Up to the very write that says so, and not one further.
+        while !world.edges().contains(&Edge::Reject) {
+            world.work();
+            world.now += SignedDuration::from_secs(1);
+            world.cluster.tick(&world.api, world.now);
+        }
+        world.image("a");
+        world.run(30);
+        world.image("b");
+        world.run(60);
+        let trials = world.edges().iter().filter(|edge| **edge == Edge::Roll).count();
+        assert_eq!(trials, 1, "after write {write}\n{}", world.story());
+        world.assert_steady("a");
+    }
 }
