@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::environment::{cluster, cluster_dir, repository};
 use crate::kubectl::kubectl;
+use crate::wait::{patience, within_blocking};
 
 /// A user with a ClusterRole of its own, which goes with the value.
 #[derive(Debug)]
@@ -47,7 +48,33 @@ impl Rights {
             ),
         }
         .ok();
+        rights.wait_until_they_hold(reach, rules);
         rights
+    }
+
+    /// The API server learns of roles and bindings by a watch of its own. It is the binding that comes last, and with
+    /// it all rules hold, so that the first one tells for all.
+    fn wait_until_they_hold(&self, reach: Reach<'_>, rules: &[Value]) {
+        let one = |field: &str| rules.first().and_then(|rule| rule[field][0].as_str());
+        let (Some(verb), Some(resource), Some(group)) = (one("verbs"), one("resources"), one("apiGroups")) else {
+            return;
+        };
+        let resource = if group.is_empty() {
+            resource.to_owned()
+        } else {
+            format!("{resource}.{group}")
+        };
+        let everywhere = "--all-namespaces".to_owned();
+        let where_to = match reach {
+            Reach::Cluster => everywhere,
+            Reach::Namespace(name) => format!("--namespace={name}"),
+        };
+        let user = format!("--as={}", self.user);
+        let question = ["auth", "can-i", verb, &resource, &user, &where_to];
+        within_blocking(patience(), "the rights of a user to hold", || {
+            let answer = kubectl(&question, None);
+            if answer.succeeded { Ok(()) } else { Err(answer.out + &answer.err) }
+        });
     }
 
     /// Replaces the rules. The API server follows a moment later.

@@ -36,6 +36,23 @@ pub async fn within<T>(limit: Duration, what: &str, mut look: impl AsyncFnMut() 
     }
 }
 
+/// [`within`], where nothing is asynchronous.
+pub fn within_blocking<T>(limit: Duration, what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
+    let began = Instant::now();
+    loop {
+        match look() {
+            Ok(answer) => return answer,
+            Err(seen) if began.elapsed() >= limit => {
+                panic!(
+                    "waited {:.1} s in vain for {what}; last seen: {seen}",
+                    limit.as_secs_f64()
+                )
+            }
+            Err(_) => std::thread::sleep(INTERVAL),
+        }
+    }
+}
+
 /// Looks for as long as `period` whether something stays as it is. Panics as soon as it does not.
 pub async fn throughout(period: Duration, what: &str, mut look: impl AsyncFnMut() -> Result<(), String>) {
     let began = Instant::now();

@@ -185,6 +185,10 @@ async fn apply_child(
 fn note_applied(context: &Context, key: &ServiceKey, observed: &Observed, apply: &Apply) {
     let child = (apply.child.kind, apply.child.name.clone());
     tracing::debug!(service = %key, kind = child.0.kind(), child = %child.1, reason = ?apply.reason, "applied");
+    // What it was refused for in another shape counts no longer.
+    context.memory.change(key, |memory| {
+        memory.failures.remove(&child);
+    });
     if let ApplyReason::Drifted(path) = &apply.reason {
         let manager = observed
             .children
