@@ -10,6 +10,18 @@ pub const REFRESH: &str = "microservice.dev/refresh";
 pub const RETRY: &str = "microservice.dev/retry";
 /// `<revision to leave>/<revision to return to>`: go back, and stay there.
 pub const ROLLBACK: &str = "microservice.dev/rollback";
+/// `<revision>/<trial>/<step>`: end the wait of this step.
+pub const PROMOTE: &str = "microservice.dev/promote";
+/// `<revision>/<trial>`: skip all steps that are left.
+pub const PROMOTE_FULL: &str = "microservice.dev/promote-full";
+/// `<revision>/<trial>`: take this revision back.
+pub const ABORT: &str = "microservice.dev/abort";
+/// `<revision>/<trial>`: the rollout stands still as long as this is there; to resume, take it away.
+pub const PAUSE: &str = "microservice.dev/pause";
+/// Any words: no new revision goes out as long as this is there; to unfreeze, take it away.
+pub const FREEZE: &str = "microservice.dev/freeze";
+/// `<revision>` or `<image>`: this one goes out without steps, their waits and the queue.
+pub const EXPEDITE: &str = "microservice.dev/expedite";
 /// On a Microservice: kinds, separated by commas, whose same-named foreign objects it may take over.
 pub const ADOPT: &str = "microservice.dev/adopt";
 
@@ -19,6 +31,8 @@ pub const APPLIED: &str = "microservice.dev/applied";
 pub const VERDICT: &str = "microservice.dev/verdict";
 /// On a record: the number of the rollout that promoted the revision.
 pub const PROMOTED: &str = "microservice.dev/promoted";
+/// On a record: that the Jobs before its first pod have succeeded.
+pub const PRE_DEPLOYED: &str = "microservice.dev/pre-deployed";
 /// On a record: the fields of scope A that were last in force for the revision, as JSON.
 pub const EXPOSURE: &str = "microservice.dev/exposure";
 

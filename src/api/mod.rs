@@ -8,6 +8,7 @@ pub mod annotations;
 pub mod conditions;
 mod crd;
 mod exposure;
+mod jobs;
 pub mod labels;
 mod monitoring;
 pub mod names;
@@ -17,6 +18,7 @@ mod raw;
 mod scaling;
 mod spec;
 mod status;
+mod steps;
 mod strategy;
 
 pub use crd::{crd, crd_yaml};
@@ -25,6 +27,7 @@ pub use exposure::{
     ParentRef, PathType, Port, PortProtocol, PortService, Route, RouteHeader, RouteRule, Service,
     ServiceType, SessionAffinity,
 };
+pub use jobs::{Hook, JobTemplate, PreDeploy, Webhook};
 pub use monitoring::{Monitoring, MonitoringKind};
 pub use operation::{DeletionPolicy, OperationSpec};
 pub use pod::{
@@ -38,4 +41,7 @@ pub use status::{
     Blame, CommandStatus, HistoryEntry, InventoryEntry, MicroserviceStatus, Phase, ReturnCause,
     RevisionStatus, Role, RolloutState, RolloutStatus, StableHealth, Verdict,
 };
-pub use strategy::{RollingUpdate, Strategy, StrategyType};
+pub use steps::{
+    BlueGreen, Canary, CanaryStep, NamedValue, Pause, Preview, RequestMatch, StepAffinity, Switch,
+};
+pub use strategy::{CoarseWeights, KeepPrevious, RollingUpdate, Router, StableScale, Strategy, StrategyType};

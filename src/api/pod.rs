@@ -11,7 +11,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::RawObject;
+use super::{PreDeploy, RawObject};
 
 /// Everything that makes a revision: two specs that agree here are the same revision.
 ///
@@ -32,6 +32,11 @@ pub struct RevisionSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub image_pull_secrets: Vec<LocalObjectReference>,
+
+    /// Scope: revision. Jobs that must succeed, one after the other, before the revision gets its first pod, once per revision: database migrations, for example.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub pre_deploy: Vec<PreDeploy>,
 
     /// Scope: revision. Replaces the image's entrypoint.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -5,14 +5,44 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::{BlueGreen, Canary};
+
 /// How a change goes out, and when it is taken back.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.rollingUpdate) || !has(self.type) || self.type == 'RollingUpdate'").message("strategy.rollingUpdate is for type RollingUpdate only"))]
+#[x_kube(validation = Rule::new("has(self.canary) == (has(self.type) && self.type == 'Canary')").message("strategy.canary with its steps is for type Canary, and type Canary needs it"))]
+#[x_kube(validation = Rule::new("!has(self.blueGreen) || (has(self.type) && self.type == 'BlueGreen')").message("strategy.blueGreen is for type BlueGreen only"))]
 pub struct Strategy {
-    /// RollingUpdate: new pods replace old ones a few at a time. Recreate: all old pods end before the first new one starts. Default: RollingUpdate.
+    /// RollingUpdate: new pods replace old ones a few at a time. Recreate: all old pods end before the first new one starts. Canary: the new revision gets traffic in steps. BlueGreen: the new revision stands in full size beside the old one, then all traffic moves at once. Default: RollingUpdate.
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
     pub type_: Option<StrategyType>,
+    /// The steps of Canary.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Canary>,
+    /// The preview and the switch of BlueGreen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blue_green: Option<BlueGreen>,
+    /// What splits the traffic of Canary and BlueGreen. Auto: the routes that can (gateway, istio, and an ingress of ingress-nginx's class); where there are none, the Service, by numbers of pods. Default: Auto.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub router: Option<Router>,
+    /// Warm: the old revision keeps its pods until the bake is over, so that the way back is a change of weights. Cold: its pods go when the new revision has all traffic. For Canary and BlueGreen. Default: Warm; Cold for a service without ports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_previous: Option<KeepPrevious>,
+    /// Full: the old revision stays in full size while routes split the traffic. Follow: it keeps the pods that its share needs, and is scaled up again before traffic goes back. Default: Full.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stable_scale: Option<StableScale>,
+    /// What happens where pods are too few for a weight, so that the new revision would get more than twice of it: Pause waits for a person before the step, Allow goes on, Refuse takes the rollout back. Default: Pause.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coarse_weights: Option<CoarseWeights>,
+    /// Seconds that pods of a revision still have for requests under way after its traffic is gone. Default: 10.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 3600))]
+    pub drain_seconds: Option<i32>,
+    /// Seconds that gateways and proxies are given to follow after they have accepted a change. Default: 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 300))]
+    pub settle_seconds: Option<i32>,
     /// The pace of RollingUpdate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rolling_update: Option<RollingUpdate>,
@@ -47,6 +77,26 @@ impl Strategy {
     pub fn progress_deadline_seconds(&self) -> i64 {
         i64::from(self.progress_deadline_seconds.unwrap_or(600))
     }
+    /// Seconds that pods have for requests under way.
+    pub fn drain_seconds(&self) -> i64 {
+        i64::from(self.drain_seconds.unwrap_or(10))
+    }
+    /// Seconds that gateways are given to follow.
+    pub fn settle_seconds(&self) -> i64 {
+        i64::from(self.settle_seconds.unwrap_or(2))
+    }
+    /// What splits the traffic.
+    pub fn router(&self) -> Router {
+        self.router.unwrap_or_default()
+    }
+    /// What becomes of the old revision's pods.
+    pub fn stable_scale(&self) -> StableScale {
+        self.stable_scale.unwrap_or_default()
+    }
+    /// What happens where pods are too few for a weight.
+    pub fn coarse_weights(&self) -> CoarseWeights {
+        self.coarse_weights.unwrap_or_default()
+    }
     /// Seconds for which a pod may wait for a node.
     pub fn unschedulable_seconds(&self) -> i64 {
         i64::from(self.unschedulable_seconds.unwrap_or(300))
@@ -62,6 +112,61 @@ pub enum StrategyType {
     RollingUpdate,
     /// All old pods end before the first new one starts.
     Recreate,
+    /// The new revision gets traffic in steps.
+    Canary,
+    /// The new revision stands beside the old one, then all traffic moves at once.
+    BlueGreen,
+}
+
+/// What splits the traffic.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[schemars(transform = super::crd::without_description)]
+pub enum Router {
+    /// The routes that can; where there are none, the Service.
+    #[default]
+    Auto,
+    /// The Service, by numbers of pods.
+    Service,
+    /// Routes of the Gateway API.
+    Gateway,
+    /// Istio's VirtualServices.
+    Istio,
+    /// Ingresses of ingress-nginx, or of a controller that reads its annotations.
+    IngressNginx,
+}
+
+/// What becomes of the old revision's pods when the new one has all traffic.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[schemars(transform = super::crd::without_description)]
+pub enum KeepPrevious {
+    /// They stay until the bake is over.
+    Warm,
+    /// They go.
+    Cold,
+}
+
+/// How many pods the old revision keeps while routes split the traffic.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[schemars(transform = super::crd::without_description)]
+pub enum StableScale {
+    /// All.
+    #[default]
+    Full,
+    /// What its share needs.
+    Follow,
+}
+
+/// What happens where pods are too few for a weight.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[schemars(transform = super::crd::without_description)]
+pub enum CoarseWeights {
+    /// A person is waited for.
+    #[default]
+    Pause,
+    /// It goes on with what the pods allow.
+    Allow,
+    /// The rollout is taken back.
+    Refuse,
 }
 
 /// The pace of a RollingUpdate. Numbers or percentages of replicas.

@@ -149,7 +149,9 @@ impl<'a> Draft<'a> {
             .map(|(_, pods)| {
                 let counts = health::readiness(pods);
                 match self.strategy_type() {
-                    StrategyType::RollingUpdate => counts.live,
+                    StrategyType::RollingUpdate | StrategyType::Canary | StrategyType::BlueGreen => {
+                        counts.live
+                    }
                     StrategyType::Recreate => counts.live + counts.terminating,
                 }
             })
@@ -226,6 +228,7 @@ impl<'a> Draft<'a> {
     pub fn pace(&self, stable: &str, candidate: &str) -> Pace {
         match (self.strategy_type(), self.compatible(stable, candidate)) {
             (StrategyType::Recreate, _) => Pace::OneAtATime,
+            (StrategyType::Canary | StrategyType::BlueGreen, _) => Pace::FullSize,
             // One Service port cannot lead to two different ports at once: traffic has to flip.
             (StrategyType::RollingUpdate, Compatibility::OneAtATime) => Pace::FullSize,
             (StrategyType::RollingUpdate, Compatibility::Together) => {
