@@ -17,11 +17,14 @@
 
 pub mod audit;
 pub mod environment;
+pub mod gateway;
 pub mod http_client;
+pub mod istio;
 pub mod kubectl;
 pub mod load;
 pub mod manifest;
 pub mod measure;
+pub mod metrics;
 pub mod operator;
 pub mod proxy;
 pub mod random;

@@ -1,21 +1,199 @@
-//! A bounded stream of requests, and a tally of who answered and what failed.
+//! A bounded stream of requests, a tally of who answered and what failed, and whether a share is what chance allows.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::error::Error;
+use std::fmt;
+use std::future::ready;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use http::{HeaderName, HeaderValue, Request, header};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Bytes;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::dns::Name;
+use hyper_util::client::legacy::connect::{Connect, HttpConnector};
+use hyper_util::rt::TokioExecutor;
 use jiff::Timestamp;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
-use crate::http_client::get;
+use crate::http_client::Answer;
 
-/// Clients that ask at the same time.
-const CLIENTS: usize = 3;
-/// The pause of each client between two requests.
-const PAUSE: Duration = Duration::from_millis(15);
-/// The most requests of one client.
-const MOST: usize = 20_000;
+/// How long an answer may take.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// How connections are used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Connections {
+    /// A new one for each request, as most callers in a cluster come.
+    #[default]
+    PerRequest,
+    /// HTTP/1.1, one for each client for as long as the other side keeps it.
+    KeptAlive,
+    /// HTTP/2 without TLS and without asking first, one for each client.
+    Http2,
+}
+
+/// Requests that are to be sent. All bounds are upper bounds.
+#[derive(Clone, Debug)]
+pub struct Requests {
+    address: SocketAddr,
+    host: Option<String>,
+    path: String,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    connections: Connections,
+    clients: usize,
+    rate: Option<f64>,
+    total: u64,
+    time: Duration,
+}
+
+impl Requests {
+    /// GET / without a pause by three clients, 60,000 at most and for ten minutes at most.
+    pub fn to(address: SocketAddr) -> Self {
+        Self {
+            address,
+            host: None,
+            path: "/".to_owned(),
+            headers: Vec::new(),
+            connections: Connections::default(),
+            clients: 3,
+            rate: None,
+            total: 60_000,
+            time: Duration::from_secs(600),
+        }
+    }
+
+    /// The name that is asked for: the header Host, or with HTTP/2 the authority. Default: the address.
+    #[must_use]
+    pub fn host(mut self, name: &str) -> Self {
+        self.host = Some(name.to_owned());
+        self
+    }
+
+    /// Another path than `/`.
+    #[must_use]
+    pub fn path(mut self, path: &str) -> Self {
+        path.clone_into(&mut self.path);
+        self
+    }
+
+    /// One header more.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        let header = (name.parse().expect("a name"), value.parse().expect("a value"));
+        self.headers.push(header);
+        self
+    }
+
+    /// A cookie.
+    #[must_use]
+    pub fn cookie(self, name: &str, value: &str) -> Self {
+        self.header("cookie", &format!("{name}={value}"))
+    }
+
+    /// How connections are used.
+    #[must_use]
+    pub fn connections(mut self, connections: Connections) -> Self {
+        self.connections = connections;
+        self
+    }
+
+    /// How many ask at the same time.
+    #[must_use]
+    pub fn clients(mut self, count: usize) -> Self {
+        self.clients = count;
+        self
+    }
+
+    /// At most so many per second by all clients together. What was missed is not caught up with.
+    #[must_use]
+    pub fn rate(mut self, per_second: f64) -> Self {
+        self.rate = Some(per_second);
+        self
+    }
+
+    /// At most so many in all.
+    #[must_use]
+    pub fn at_most(mut self, total: u64) -> Self {
+        self.total = total;
+        self
+    }
+
+    /// For at most so long.
+    #[must_use]
+    pub fn lasting(mut self, time: Duration) -> Self {
+        self.time = time;
+        self
+    }
+
+    /// Starts them.
+    pub fn start(self) -> Load {
+        let shared = Arc::new(Shared {
+            tallies: Mutex::new(vec![Tally::default()]),
+            begun: AtomicU64::new(0),
+            next: Mutex::new(None),
+        });
+        let mut clients = JoinSet::new();
+        for _ in 0..self.clients {
+            clients.spawn(ask_on(self.clone(), Arc::clone(&shared)));
+        }
+        Load { shared, clients }
+    }
+
+    /// Sends them, to the last.
+    pub async fn run(self) -> Tally {
+        let mut load = self.start();
+        while load.clients.join_next().await.is_some() {}
+        load.seen()
+    }
+
+    fn request(&self) -> Request<Empty<Bytes>> {
+        let host = self.host.clone().unwrap_or_else(|| self.address.to_string());
+        // HTTP/2 takes the name from the authority. The port in it is only for the connector.
+        let name = self.host.clone().unwrap_or_else(|| self.address.ip().to_string());
+        let uri = format!("http://{name}:{}{}", self.address.port(), self.path);
+        let mut request = Request::get(uri).header(header::HOST, &host);
+        if self.connections == Connections::PerRequest {
+            request = request.header(header::CONNECTION, "close");
+        }
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
+        request.body(Empty::new()).expect("a request")
+    }
+}
+
+/// How a request failed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Failure {
+    /// There was no connection.
+    NotConnected,
+    /// The connection ended before the answer did.
+    CutOff,
+    /// No whole answer came in time.
+    TimedOut,
+    /// The answer has another status code than 200.
+    Status(u16),
+    /// A good answer that names no version.
+    NoVersion,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotConnected => f.write_str("not connected"),
+            Self::CutOff => f.write_str("cut off"),
+            Self::TimedOut => write!(f, "no answer within {} s", LIMIT.as_secs()),
+            Self::Status(code) => code.fmt(f),
+            Self::NoVersion => f.write_str("an answer without version"),
+        }
+    }
+}
 
 /// What came of the requests.
 #[derive(Clone, Debug, Default)]
@@ -24,19 +202,51 @@ pub struct Tally {
     pub answered: BTreeMap<String, u64>,
     /// What failed, when and how.
     pub failures: Vec<(Timestamp, String)>,
+    /// How often what failed.
+    pub failed: BTreeMap<Failure, u64>,
+    /// When each version answered first.
+    pub first: BTreeMap<String, Timestamp>,
     /// The version that answered last.
     pub last: Option<String>,
+    /// How long the good answers took, each.
+    pub latencies: Vec<Duration>,
 }
 
 impl Tally {
-    /// How many requests were sent.
+    /// How many requests were answered or failed.
     pub fn sent(&self) -> u64 {
-        self.answered.values().sum::<u64>() + self.failures.len() as u64
+        self.good() + self.failures.len() as u64
+    }
+
+    /// How many good answers there were.
+    pub fn good(&self) -> u64 {
+        self.answered.values().sum()
+    }
+
+    /// How many good answers a version gave.
+    pub fn of(&self, version: &str) -> u64 {
+        self.answered.get(version).copied().unwrap_or_default()
     }
 
     /// The versions that answered.
     pub fn versions(&self) -> Vec<&str> {
         self.answered.keys().map(String::as_str).collect()
+    }
+
+    /// The time within which this part of the good answers came; `part` is between 0 and 1.
+    pub fn latency(&self, part: f64) -> Duration {
+        let mut sorted = self.latencies.clone();
+        sorted.sort_unstable();
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_precision_loss,
+            clippy::cast_sign_loss
+        )]
+        let rank = (part * sorted.len() as f64) as usize;
+        sorted
+            .get(rank.min(sorted.len().saturating_sub(1)))
+            .copied()
+            .unwrap_or_default()
     }
 
     /// Panics unless every request was answered, and there were some.
@@ -51,57 +261,311 @@ impl Tally {
             self.answered
         );
     }
+
+    /// Panics unless the share of a version among the good answers is what chance allows; see [`within_chance`].
+    pub fn assert_share(&self, version: &str, share: f64) {
+        assert!(
+            within_chance(self.of(version), self.good(), share),
+            "{version} gave {} of {} answers, which is not the share {share}: {:?}, {:?}",
+            self.of(version),
+            self.good(),
+            self.answered,
+            self.failed
+        );
+    }
+
+    fn add(&mut self, later: &Self) {
+        for (version, count) in &later.answered {
+            *self.answered.entry(version.clone()).or_default() += count;
+        }
+        for (failure, count) in &later.failed {
+            *self.failed.entry(failure.clone()).or_default() += count;
+        }
+        for (version, at) in &later.first {
+            let first = self.first.entry(version.clone()).or_insert(*at);
+            *first = (*first).min(*at);
+        }
+        self.failures.extend(later.failures.iter().cloned());
+        self.latencies.extend(&later.latencies);
+        if later.last.is_some() {
+            self.last.clone_from(&later.last);
+        }
+    }
+
+    fn note(&mut self, answer: Result<Answer, (Failure, String)>, took: Duration) {
+        let (failure, words) = match answer {
+            Ok(answer) if answer.code == 200 => match answer.version() {
+                Some(version) => {
+                    *self.answered.entry(version.clone()).or_default() += 1;
+                    self.first.entry(version.clone()).or_insert_with(Timestamp::now);
+                    self.latencies.push(took);
+                    self.last = Some(version);
+                    return;
+                }
+                None => (Failure::NoVersion, answer.body),
+            },
+            Ok(answer) => (Failure::Status(answer.code), answer.body),
+            Err(failed) => failed,
+        };
+        self.failures
+            .push((Timestamp::now(), format!("{failure}: {words}")));
+        *self.failed.entry(failure).or_default() += 1;
+    }
 }
 
-/// Requests that go on until they are stopped.
+/// A moment in a load, from which on answers are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark(usize);
+
+/// What the clients of a load share.
+#[derive(Debug)]
+struct Shared {
+    /// One for each mark and one before: a request belongs to the one in which it was sent.
+    tallies: Mutex<Vec<Tally>>,
+    /// How many requests were begun.
+    begun: AtomicU64,
+    /// When the next one may be sent.
+    next: Mutex<Option<Instant>>,
+}
+
+impl Shared {
+    /// The moment of the next request.
+    fn turn(&self, rate: Option<f64>) -> Instant {
+        let now = Instant::now();
+        let Some(rate) = rate else {
+            return now;
+        };
+        let mut next = self.next.lock().unwrap();
+        let turn = next.map_or(now, |next| next.max(now));
+        *next = Some(turn + Duration::from_secs_f64(1.0 / rate));
+        turn
+    }
+
+    /// The tally that a request belongs to which is sent now.
+    fn present(&self) -> usize {
+        self.tallies.lock().unwrap().len() - 1
+    }
+
+    fn since(&self, first: usize) -> Tally {
+        let mut sum = Tally::default();
+        for tally in self.tallies.lock().unwrap().iter().skip(first) {
+            sum.add(tally);
+        }
+        sum
+    }
+}
+
+/// Requests that go on until they are stopped, or have reached a bound.
 #[derive(Debug)]
 pub struct Load {
-    tally: Arc<Mutex<Tally>>,
+    shared: Arc<Shared>,
     clients: JoinSet<()>,
 }
 
 impl Load {
-    /// Starts asking for `/`.
+    /// Starts asking for `/`, some 200 times per second.
     pub fn start(address: SocketAddr) -> Self {
-        let tally = Arc::new(Mutex::new(Tally::default()));
-        let mut clients = JoinSet::new();
-        for _ in 0..CLIENTS {
-            let tally = Arc::clone(&tally);
-            clients.spawn(async move {
-                for _ in 0..MOST {
-                    let answer = get(address, "/").await;
-                    note(&mut tally.lock().unwrap(), answer);
-                    tokio::time::sleep(PAUSE).await;
-                }
-            });
-        }
-        Self { tally, clients }
+        Requests::to(address).rate(200.0).start()
+    }
+
+    /// What came of the requests so far.
+    pub fn seen(&self) -> Tally {
+        self.shared.since(0)
     }
 
     /// What came of the requests so far.
     pub fn tally(&self) -> Tally {
-        self.tally.lock().unwrap().clone()
+        self.seen()
+    }
+
+    /// Marks this moment.
+    pub fn mark(&self) -> Mark {
+        let mut tallies = self.shared.tallies.lock().unwrap();
+        tallies.push(Tally::default());
+        Mark(tallies.len() - 1)
+    }
+
+    /// What came so far of the requests that were sent after a mark; answers to earlier ones are left out.
+    pub fn since(&self, mark: Mark) -> Tally {
+        self.shared.since(mark.0)
+    }
+
+    /// Waits until so many requests that were sent after a mark were answered or failed.
+    pub async fn seen_since(&self, mark: Mark, count: u64) -> Tally {
+        crate::wait::eventually(&format!("{count} answers"), async || {
+            let tally = self.since(mark);
+            if tally.sent() >= count {
+                Ok(tally)
+            } else {
+                Err(format!(
+                    "{} answers, {} failures",
+                    tally.good(),
+                    tally.failures.len()
+                ))
+            }
+        })
+        .await
     }
 
     /// Ends it.
     pub fn stop(mut self) -> Tally {
         self.clients.abort_all();
-        self.tally()
+        self.seen()
     }
 }
 
-fn note(tally: &mut Tally, answer: Result<crate::http_client::Answer, String>) {
-    let failure = match answer {
-        Ok(answer) if answer.code == 200 => match answer.version() {
-            Some(version) => {
-                *tally.answered.entry(version.clone()).or_default() += 1;
-                tally.last = Some(version);
-                return;
-            }
-            None => format!("an answer without version: {}", answer.body),
-        },
-        Ok(answer) => format!("{}: {}", answer.code, answer.body),
-        Err(error) => error,
-    };
-    tally.failures.push((Timestamp::now(), failure));
+/// One client.
+async fn ask_on(requests: Requests, shared: Arc<Shared>) {
+    let end = Instant::now() + requests.time;
+    let address = requests.address;
+    // Every name leads to the one address.
+    let resolver = tower::service_fn(move |_: Name| ready(Ok::<_, Infallible>(std::iter::once(address))));
+    let mut connector = HttpConnector::new_with_resolver(resolver);
+    connector.set_nodelay(true);
+    let idle = usize::from(requests.connections != Connections::PerRequest);
+    let client = Client::builder(TokioExecutor::new())
+        .pool_max_idle_per_host(idle)
+        .http2_only(requests.connections == Connections::Http2)
+        .build(connector);
+    let request = requests.request();
+    while shared.begun.fetch_add(1, Ordering::Relaxed) < requests.total {
+        let turn = shared.turn(requests.rate);
+        if turn >= end {
+            return;
+        }
+        // The pace belongs to what is sent; nothing is waited for.
+        tokio::time::sleep_until(turn).await;
+        let present = shared.present();
+        let began = Instant::now();
+        let answer = tokio::time::timeout(LIMIT, exchange(&client, request.clone())).await;
+        let answer = answer.unwrap_or_else(|_| Err((Failure::TimedOut, String::new())));
+        shared.tallies.lock().unwrap()[present].note(answer, began.elapsed());
+    }
+}
+
+/// Sends a request. The client repeats it by itself only where nothing of it was written: the other side had ended a
+/// connection that was idle, as it may at any time.
+async fn exchange<C>(
+    client: &Client<C, Empty<Bytes>>,
+    request: Request<Empty<Bytes>>,
+) -> Result<Answer, (Failure, String)>
+where
+    C: Connect + Clone + Send + Sync + 'static,
+{
+    let response = client.request(request).await.map_err(|error| {
+        let failure = if error.is_connect() {
+            Failure::NotConnected
+        } else {
+            Failure::CutOff
+        };
+        (failure, chain(&error))
+    })?;
+    let code = response.status().as_u16();
+    let body = response.into_body().collect().await;
+    let body = body.map_err(|error| (Failure::CutOff, chain(&error)))?;
+    Ok(Answer {
+        code,
+        body: String::from_utf8_lossy(&body.to_bytes()).into_owned(),
+    })
+}
+
+/// An error with its causes.
+fn chain(error: &dyn Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        words += &format!(": {error}");
+        cause = error.source();
+    }
+    words
+}
+
+/// The chance with which [`within_chance`] refuses a share that is right.
+const ALPHA: f64 = 1e-6;
+
+/// Whether chance alone may give `successes` of `n`, each of chance `p`: neither so few nor so many have a chance below
+/// [`ALPHA`] / 2. This is the exact two-sided test of a binomial proportion whose acceptance is that `p` lies in the
+/// interval of C. J. Clopper and E. S. Pearson, "The use of confidence or fiducial limits illustrated in the case of
+/// the binomial", Biometrika 26 (1934), 404-413, at the level 1 - [`ALPHA`].
+///
+/// A proxy that takes turns by weight comes closer than chance, so that for it the bounds are conservative: they refuse
+/// what is wrong, and nothing that is right.
+pub fn within_chance(successes: u64, n: u64, p: f64) -> bool {
+    assert!((0.0..=1.0).contains(&p) && successes <= n);
+    if p == 0.0 || p == 1.0 {
+        return successes == if p == 0.0 { 0 } else { n };
+    }
+    tail(0..=successes, n, p) > ALPHA / 2.0 && tail(successes..=n, n, p) > ALPHA / 2.0
+}
+
+/// The chance of a number of successes within a range.
+#[allow(clippy::cast_precision_loss)]
+fn tail(range: std::ops::RangeInclusive<u64>, n: u64, p: f64) -> f64 {
+    // By logarithms, since the chance of one number of many is too small for a float.
+    let mut logarithm = n as f64 * (1.0 - p).ln();
+    let mut sum = 0.0;
+    for successes in 0..=*range.end() {
+        if range.contains(&successes) {
+            sum += logarithm.exp();
+        }
+        logarithm += ((n - successes) as f64 / (successes + 1) as f64 * p / (1.0 - p)).ln();
+    }
+    sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tails_are_those_of_the_binomial_distribution() {
+        let near = |is: f64, should: f64| (is / should - 1.0).abs() < 1e-9;
+        // Of 4 throws of a coin: 1, 4, 6, 4, 1 of 16.
+        assert!(near(tail(0..=1, 4, 0.5), 5.0 / 16.0));
+        assert!(near(tail(3..=4, 4, 0.5), 5.0 / 16.0));
+        assert!(near(tail(2..=2, 4, 0.5), 6.0 / 16.0));
+        assert!(near(tail(0..=0, 3, 0.1), 0.729));
+        // 0.9^2000 and smaller are no numbers any more, their sum is one.
+        assert!(
+            near(tail(0..=200_000, 200_000, 0.1), 1.0)
+                || (tail(0..=200_000, 200_000, 0.1) - 1.0).abs() < 1e-6
+        );
+    }
+
+    #[test]
+    fn a_share_is_within_chance_near_what_is_expected_and_not_far_from_it() {
+        // 2,000 requests at 10 %: 200 with a standard deviation of 13.4; 4.89 of them are one in a million on a normal
+        // curve, both sides together.
+        for right in [200, 180, 220, 140, 260] {
+            assert!(within_chance(right, 2_000, 0.1), "{right}");
+        }
+        for wrong in [0, 100, 130, 275, 400, 2_000] {
+            assert!(!within_chance(wrong, 2_000, 0.1), "{wrong}");
+        }
+        // The same from the other side.
+        for count in 0..=2_000 {
+            assert_eq!(
+                within_chance(count, 2_000, 0.1),
+                within_chance(2_000 - count, 2_000, 0.9),
+                "{count}"
+            );
+        }
+    }
+
+    #[test]
+    fn few_requests_prove_little() {
+        assert!(within_chance(0, 10, 0.1));
+        assert!(within_chance(0, 0, 0.5));
+        assert!(!within_chance(0, 200, 0.1));
+        assert!(within_chance(5, 10, 0.1));
+        assert!(!within_chance(10, 10, 0.1));
+    }
+
+    #[test]
+    fn nothing_and_all_leave_nothing_to_chance() {
+        assert!(within_chance(0, 1_000, 0.0));
+        assert!(!within_chance(1, 1_000, 0.0));
+        assert!(within_chance(1_000, 1_000, 1.0));
+        assert!(!within_chance(999, 1_000, 1.0));
+    }
 }

@@ -206,6 +206,19 @@ pub enum StableHealth {
     Broken,
 }
 
+/// How a candidate takes the place of the stable revision.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[schemars(transform = super::crd::without_description)]
+pub enum RolloutCourse {
+    /// Pods are exchanged, as RollingUpdate and Recreate do.
+    #[default]
+    Exchange,
+    /// In full size beside the stable one, then all traffic moves.
+    FullSize,
+    /// By steps.
+    Steps,
+}
+
 /// Where the engine stands. Written before the engine acts on it.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -225,12 +238,24 @@ pub struct RolloutStatus {
     /// The revision that was promoted before the stable one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<String>,
+    /// How the candidate takes the place of the stable revision; fixed when the rollout begins. Default: Exchange.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub course: Option<RolloutCourse>,
     /// The step, from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<i32>,
     /// How many steps there are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of: Option<i32>,
+    /// What the step does to traffic and pods, as a digest: so that an edit of the steps is noticed. "full" after the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step_digest: Option<String>,
+    /// Since when the step's pods have been ready and its traffic in force. Its duration counts from here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_force_at: Option<Time>,
+    /// Since when that is so no more. The deadline counts from here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wavering_since: Option<Time>,
     /// The candidate's share of the traffic in percent, as asked for.
     #[serde(default)]
     pub weight: i32,
@@ -270,10 +295,23 @@ pub struct RolloutStatus {
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CommandStatus {
-    /// restart, refresh, retry or rollback.
+    /// promote, promote-full, abort, retry or rollback.
     pub verb: String,
     /// The annotation's value.
     pub value: String,
+    /// What became of it. Default: Done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<CommandOutcome>,
+}
+
+/// What became of a command.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[schemars(transform = super::crd::without_description)]
+pub enum CommandOutcome {
+    /// It was carried out.
+    Done,
+    /// It named a rollout, trial or step that was not the present one.
+    Ignored,
 }
 
 /// A rollout that ended.

@@ -34,6 +34,9 @@ pub struct RunArguments {
     /// How many services are worked on at a time.
     #[arg(long, env = "MICROSERVICE_CONCURRENCY", default_value_t = 64)]
     concurrency: usize,
+    /// How many rollouts may be under way at a time; the others wait in order. One that waits for a person or is only watched still does not count. Default: as many as are asked for.
+    #[arg(long, env = "MICROSERVICE_MAX_ROLLOUTS", value_parser = clap::value_parser!(u32).range(1..))]
+    max_rollouts: Option<u32>,
     /// Where /metrics, /livez and /readyz are served.
     #[arg(long, env = "MICROSERVICE_METRICS_ADDRESS", default_value = "0.0.0.0:8080")]
     metrics_address: SocketAddr,
@@ -93,6 +96,7 @@ async fn operate(arguments: RunArguments) -> anyhow::Result<()> {
             SecretTracking::Disabled
         },
         concurrency: arguments.concurrency.max(1),
+        max_rollouts: arguments.max_rollouts.and_then(|most| usize::try_from(most).ok()),
         instance: arguments.instance,
         metrics,
         readiness,

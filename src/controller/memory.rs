@@ -27,6 +27,8 @@ pub struct ServiceMemory {
     pub failures: BTreeMap<ChildKey, Failure>,
     /// When fields of ours were put back, and who had taken them.
     repairs: BTreeMap<ChildKey, VecDeque<(Timestamp, String)>>,
+    /// Routes that are accepted: in which form, and since when that is known.
+    accepted: BTreeMap<ChildKey, (String, Timestamp)>,
     /// When the status was last written.
     pub last_status_write: Option<Timestamp>,
     /// The phase that was last counted.
@@ -67,6 +69,22 @@ impl ServiceMemory {
         {
             repairs.pop_front();
         }
+    }
+
+    /// Since when a route has been accepted in this `form`; from now on where that was not known yet.
+    pub fn accepted(&mut self, route: ChildKey, form: String, now: Timestamp) -> Timestamp {
+        match self.accepted.get(&route) {
+            Some((known, since)) if *known == form => *since,
+            Some(_) | None => {
+                self.accepted.insert(route, (form, now));
+                now
+            }
+        }
+    }
+
+    /// Forgets routes that are accepted no more.
+    pub fn not_accepted(&mut self, accepted: &BTreeMap<ChildKey, Timestamp>) {
+        self.accepted.retain(|route, _| accepted.contains_key(route));
     }
 
     /// The children that somebody else keeps changing.

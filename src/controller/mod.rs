@@ -18,6 +18,7 @@ mod queue;
 mod reconcile;
 mod request;
 mod run;
+mod slots;
 mod sources;
 mod streams;
 mod worker;

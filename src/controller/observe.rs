@@ -17,7 +17,8 @@ use crate::api::{Microservice, labels};
 use crate::health::NodeReadiness;
 use crate::render::{Child, Identity, KindPresence, secret_copy};
 use crate::revision::{SnapshotContent, SourceKind, sources};
-use crate::rollout::{ChildKey, DeploymentView, Endpoints, Observed, Resolution, resolve};
+use crate::rollout::{ChildKey, DeploymentView, Endpoints, Observed, Resolution, is_route, resolve};
+use crate::traffic::{Acceptance, acceptance};
 
 /// What is observed of `key`; `None` where it does not exist (any more).
 ///
@@ -47,7 +48,8 @@ pub async fn observe(
     };
     add_children(caches, key, &mut observed);
     add_pods(caches, key, &mut observed);
-    observed.endpoints = endpoints(caches, key);
+    (observed.endpoints, observed.service_endpoints) = endpoints(caches, key);
+    observed.accepted_since = accepted_since(context, key, &observed, now);
     observed.foreign_budgets = foreign_budgets(caches, key);
     for source in sources(&service.spec.revision).into_keys() {
         let found = context
@@ -124,11 +126,20 @@ pub fn node_readiness(node: &Node) -> NodeReadiness {
     }
 }
 
-fn endpoints(caches: &Caches, key: &ServiceKey) -> Endpoints {
-    let mut found = Endpoints::default();
-    // One pod may stand in several slices, one for each family of addresses.
+/// The label of an EndpointSlice that names its Service.
+const SERVICE_NAME: &str = "kubernetes.io/service-name";
+
+/// The ready endpoints of the root Service by revision, and those of the other Services.
+fn endpoints(caches: &Caches, key: &ServiceKey) -> (Endpoints, BTreeMap<String, i32>) {
+    let mut root = Endpoints::default();
+    let mut others: BTreeMap<String, i32> = BTreeMap::new();
+    // One pod may stand in several slices of a Service, one for each family of addresses.
     let mut seen = std::collections::BTreeSet::new();
     for slice in caches.slices.of(key) {
+        let service = slice
+            .labels()
+            .get(SERVICE_NAME)
+            .map_or(key.name.as_str(), String::as_str);
         for endpoint in slice.endpoints.iter() {
             let ready = endpoint.conditions.as_ref().and_then(|c| c.ready).unwrap_or(true);
             let pod = endpoint
@@ -136,7 +147,11 @@ fn endpoints(caches: &Caches, key: &ServiceKey) -> Endpoints {
                 .as_ref()
                 .and_then(|target| target.name.clone())
                 .unwrap_or_default();
-            if !ready || !seen.insert(pod.clone()) {
+            if !ready || !seen.insert((service.to_owned(), pod.clone())) {
+                continue;
+            }
+            if service != key.name {
+                *others.entry(service.to_owned()).or_default() += 1;
                 continue;
             }
             let revision = caches
@@ -144,12 +159,47 @@ fn endpoints(caches: &Caches, key: &ServiceKey) -> Endpoints {
                 .get(&key.namespace, &pod)
                 .and_then(|p| p.labels().get(labels::REVISION).cloned());
             match revision {
-                Some(revision) => *found.ready.entry(revision).or_default() += 1,
-                None => found.unknown += 1,
+                Some(revision) => *root.ready.entry(revision).or_default() += 1,
+                None => root.unknown += 1,
             }
         }
     }
-    found
+    (root, others)
+}
+
+/// Since when each route has been accepted as it is. What is accepted when it is first seen counts from then: after a
+/// restart that is a moment longer than it need be, and never shorter.
+fn accepted_since(
+    context: &Context,
+    key: &ServiceKey,
+    observed: &Observed,
+    now: Timestamp,
+) -> BTreeMap<ChildKey, Timestamp> {
+    let routes: Vec<_> = observed
+        .children
+        .iter()
+        .filter(|(child, live)| {
+            is_route(child.0) && acceptance(child.0, &live.object) == Acceptance::Accepted
+        })
+        .map(|(child, live)| {
+            let generation = live
+                .object
+                .pointer("/metadata/generation")
+                .and_then(serde_json::Value::as_i64);
+            (
+                child.clone(),
+                format!("{}/{}", live.uid, generation.unwrap_or_default()),
+            )
+        })
+        .collect();
+    let mut since = BTreeMap::new();
+    context.memory.change(key, |memory| {
+        for (route, form) in routes {
+            since.insert(route.clone(), memory.accepted(route, form, now));
+        }
+        memory.not_accepted(&since);
+    });
+    since
 }
 
 fn foreign_budgets(caches: &Caches, key: &ServiceKey) -> Vec<String> {

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, Resource};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 
 use super::cache::ServiceKey;
 use super::entry::now;
@@ -17,10 +17,11 @@ use super::memory::Memory;
 use super::observe::observe;
 use super::request::bounded;
 use super::run::SecretTracking;
+use super::slots::{Need, Slots};
 use super::sources::Contents;
 use super::streams::Caches;
 use crate::api::Phase;
-use crate::rollout::{EventDraft, EventKind, Observed, Plan, Worth, plan};
+use crate::rollout::{EventDraft, EventKind, Observed, Plan, Slot, Worth, plan};
 use crate::telemetry::{Decision, Gravity, Metrics, RolloutOutcome};
 
 /// The most rounds of one look: each follows from what the one before wrote.
@@ -48,6 +49,10 @@ pub struct Context {
     pub writes: Arc<Semaphore>,
     /// Whether Secrets may be read.
     pub secrets: SecretTracking,
+    /// The places for rollouts.
+    pub slots: Arc<Slots>,
+    /// Who asks for another look at a service.
+    pub triggers: mpsc::UnboundedSender<ServiceKey>,
 }
 
 /// What a look came to.
@@ -89,6 +94,7 @@ pub async fn reconcile(context: &Context, key: &ServiceKey, occasion: Occasion) 
             Ok(Some(observed)) => observed,
             Ok(None) => {
                 let forgotten = context.memory.forget(key);
+                give_way(context, key, Need::Nothing);
                 context.metrics.phase_changed(forgotten.phase, None);
                 return Outcome::Gone;
             }
@@ -99,7 +105,7 @@ pub async fn reconcile(context: &Context, key: &ServiceKey, occasion: Occasion) 
                 };
             }
         };
-        let plan = plan(&observed, now);
+        let (observed, plan) = plan_in_turn(context, key, observed, now);
         if plan.steps.is_empty() {
             return conclude(context, key, &observed, &plan, now).await;
         }
@@ -126,6 +132,33 @@ pub async fn reconcile(context: &Context, key: &ServiceKey, occasion: Occasion) 
     tracing::warn!(service = %key, rounds = MOST_ROUNDS, "still not settled; going on after a pause");
     Outcome::Failed {
         generation: known_generation(context, key),
+    }
+}
+
+/// Plans; where a rollout would begin and it is not its turn, plans to wait.
+fn plan_in_turn(
+    context: &Context,
+    key: &ServiceKey,
+    mut observed: Observed,
+    now: Timestamp,
+) -> (Observed, Plan) {
+    let mut planned = plan(&observed, now);
+    if planned.begins_rollout() {
+        observed.slot = context.slots.take(key);
+        if observed.slot != Slot::Free {
+            planned = plan(&observed, now);
+        }
+    }
+    let need = Need::of(&planned.status, observed.slot != Slot::Free);
+    give_way(context, key, need);
+    (observed, planned)
+}
+
+/// Notes what a service needs; others may have waited for it.
+fn give_way(context: &Context, key: &ServiceKey, need: Need) {
+    for next in context.slots.note(key, need) {
+        // The queue ends with the process only.
+        let _ = context.triggers.send(next);
     }
 }
 

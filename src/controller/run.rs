@@ -7,10 +7,11 @@ use kube::runtime::events::Reporter;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::cache::ServiceKey;
+use super::cache::{Cached, ServiceKey};
 use super::memory::Memory;
 use super::optional;
 use super::reconcile::{Context, reconcile};
+use super::slots::{Need, Slots};
 use super::sources::Contents;
 use super::streams::{Caches, Watching};
 use super::worker::Worker;
@@ -50,6 +51,8 @@ pub struct Options {
     pub secrets: SecretTracking,
     /// How many services are worked on at a time.
     pub concurrency: usize,
+    /// How many rollouts may be under way at a time; `None`: as many as are asked for.
+    pub max_rollouts: Option<usize>,
     /// The name of this instance in events.
     pub instance: Option<String>,
     /// Who counts.
@@ -66,7 +69,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) {
         client: options.client.clone(),
         scope: options.scope.clone(),
         caches: Arc::clone(&caches),
-        triggers,
+        triggers: triggers.clone(),
         metrics: Arc::clone(&options.metrics),
     };
     let mut gates = watching.start(options.secrets);
@@ -82,6 +85,16 @@ pub async fn run(options: Options, shutdown: CancellationToken) {
         _ = warm => tracing::info!("caches are warm"),
         () = shutdown.cancelled() => return,
     }
+    let under_way = caches
+        .services
+        .all()
+        .into_iter()
+        .filter(|service| {
+            let status = service.status.as_ref();
+            status.is_some_and(|status| Need::of(status, false) == Need::Place)
+        })
+        .filter_map(|service| service.service());
+    let slots = Arc::new(Slots::new(options.max_rollouts, under_way));
     let context = Context {
         client: options.client.clone(),
         caches,
@@ -94,6 +107,8 @@ pub async fn run(options: Options, shutdown: CancellationToken) {
         metrics: options.metrics,
         writes: Arc::new(Semaphore::new(WRITES_IN_FLIGHT)),
         secrets: options.secrets,
+        slots,
+        triggers,
     };
     let metrics = Arc::clone(&context.metrics);
     let look = move |key: ServiceKey, occasion| {

@@ -37,5 +37,5 @@ pub use offline::{Companions, offline};
 pub use pod::pod_template;
 pub use record::{new_record, record, revision_digest};
 pub use routes::{routes, urls};
-pub use service::{Selection, service};
+pub use service::{Selection, preview_service, revision_service, service};
 pub use service_account::service_account;

@@ -49,6 +49,31 @@ pub fn service(identity: &Identity<'_>, exposure: &Exposure, selection: Selectio
     Some(identity.child(ChildKind::Service, metadata, fields(json!({"spec": spec}))))
 }
 
+/// The Service of one revision alone, which routes lead to. It has the revision's name.
+pub fn revision_service(identity: &Identity<'_>, revision: &str, exposure: &Exposure) -> Option<Child> {
+    one_revision(identity, revision, revision.to_owned(), exposure)
+}
+
+/// The Service by which a new revision is seen before it gets traffic: `<service>-preview`.
+pub fn preview_service(identity: &Identity<'_>, revision: &str, exposure: &Exposure) -> Option<Child> {
+    one_revision(identity, revision, format!("{}-preview", identity.name), exposure)
+}
+
+fn one_revision(identity: &Identity<'_>, revision: &str, name: String, exposure: &Exposure) -> Option<Child> {
+    if exposure.ports.is_empty() {
+        return None;
+    }
+    let spec = json!({
+        "selector": identity.revision_selector(revision),
+        "ports": exposure.ports.iter().map(port).collect::<Vec<_>>(),
+    });
+    let metadata = Metadata {
+        revision: Some(revision),
+        ..Metadata::named(name)
+    };
+    Some(identity.child(ChildKind::Service, metadata, fields(json!({"spec": spec}))))
+}
+
 fn port(port: &ServicePort) -> Value {
     json!({
         "name": port.name,

@@ -60,6 +60,55 @@ pub fn pending_rollback(observed: &Observed) -> Option<&str> {
     (!done).then_some(value)
 }
 
+/// What a command names: a revision, which trial of it, and, for some, a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Named<'a> {
+    /// The revision.
+    pub revision: &'a str,
+    /// Its trial.
+    pub trial: i32,
+}
+
+impl Named<'_> {
+    /// The value of a command for the whole trial.
+    pub fn trial_value(&self) -> String {
+        format!("{}/{}", self.revision, self.trial)
+    }
+    /// The value of a command for one step.
+    pub fn step_value(&self, step: i32) -> String {
+        format!("{}/{}/{step}", self.revision, self.trial)
+    }
+}
+
+/// Commands that are carried out once, with their annotations: what names something else is told to have been ignored.
+pub const ONCE: [(&str, &str); 3] = [
+    (PROMOTE, annotations::PROMOTE),
+    (PROMOTE_FULL, annotations::PROMOTE_FULL),
+    (ABORT, annotations::ABORT),
+];
+
+/// Whether the rollout is told to stand still.
+pub fn paused(observed: &Observed, named: Named<'_>) -> bool {
+    observed.annotation(annotations::PAUSE) == Some(named.trial_value().as_str())
+}
+
+/// Why no new revision is to go out.
+pub fn frozen(observed: &Observed) -> Option<&str> {
+    observed.annotation(annotations::FREEZE)
+}
+
+/// Whether a revision is to go out without steps and queue.
+pub fn expedited(observed: &Observed, revision: &str, image: &str) -> bool {
+    let asked = observed.annotation(annotations::EXPEDITE);
+    asked.is_some_and(|asked| asked == revision || asked == image)
+}
+
+/// The verb of ending a step in the status.
+pub const PROMOTE: &str = "promote";
+/// The verb of skipping all steps in the status.
+pub const PROMOTE_FULL: &str = "promote-full";
+/// The verb of an abort in the status.
+pub const ABORT: &str = "abort";
 /// The verb of a retry in the status.
 pub const RETRY: &str = "retry";
 /// The verb of a rollback in the status.

@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::draft::{DRAIN_SECONDS, Draft, later};
+use super::draft::{Draft, later};
 use super::observed::ChildKey;
-use super::replicas::{Pace, Room, Size, SizeTargets, exchange, go_home, stand_still};
-use super::state::{Change, Return, State};
+use super::replicas::{Pace, Room, Size, SizeTargets, exchange, go_home, stand_still, towards};
+use super::state::{Change, Course, Position, Return, Stage, State};
+use super::stepping::{self, StepStanding};
+use super::steps::{Goal, goal_at, goal_before};
+use super::traffic::{RevisionShare, RouteTarget, RoutesStanding};
 use super::transition::clock_stands;
-use crate::api::{StrategyType, labels};
+use crate::api::{KeepPrevious, Preview, StableScale, StrategyType, labels};
 use crate::health::{Assessment, Scheduling, Standing};
 use crate::render::{self, Child, Compatibility, Exposure, Identity, Selection, compatibility};
 use crate::revision::Record;
@@ -23,6 +26,10 @@ pub struct Desired {
     pub sizes: BTreeMap<String, i32>,
     /// Which revisions the root Service leads to.
     pub traffic: TrafficTarget,
+    /// Which revisions the routes lead to, where they split the traffic; else they lead to the root Service.
+    pub routes: Option<RouteTarget>,
+    /// Whether the routes have been as they are for so long that nothing comes from an earlier form of them.
+    pub routes_rest: bool,
     /// What is waited for, in words.
     pub waiting_for: Option<String>,
     /// Addresses that routes give the service.
@@ -40,16 +47,38 @@ pub enum TrafficTarget {
     Shared,
 }
 
-impl TrafficTarget {
-    /// The label selector of the pods that get traffic.
-    pub fn selector(&self, service: &str) -> Option<String> {
-        match self {
-            Self::Nobody => None,
-            Self::Only(revision) => Some(labels::revision_selector(service, revision)),
-            Self::Shared => Some(labels::service_selector(service)),
-        }
+impl Desired {
+    /// Whether `revision` gets traffic, by the root Service or by a route.
+    pub fn carries(&self, revision: &str) -> bool {
+        self.traffic.includes(revision)
+            || self
+                .routes
+                .as_ref()
+                .is_some_and(|routes| routes.includes(revision))
     }
 
+    /// Whether pods of `revision` count among those that carry the service.
+    pub fn counts(&self, revision: &str) -> bool {
+        self.traffic.includes(revision)
+            || self
+                .routes
+                .as_ref()
+                .is_some_and(|routes| routes.weight(revision) > 0)
+    }
+
+    /// The label selector of the pods that get traffic. What an autoscaler measures: the pods of a candidate that gets
+    /// no share of it yet would only thin the average.
+    pub fn selector(&self, service: &str) -> Option<String> {
+        let mut carrying = self.sizes.keys().filter(|revision| self.counts(revision));
+        match (carrying.next(), carrying.next()) {
+            (None, _) => None,
+            (Some(only), None) => Some(labels::revision_selector(service, only)),
+            (Some(_), Some(_)) => Some(labels::service_selector(service)),
+        }
+    }
+}
+
+impl TrafficTarget {
     /// Whether `revision` gets traffic.
     pub fn includes(&self, revision: &str) -> bool {
         match self {
@@ -64,6 +93,7 @@ impl TrafficTarget {
 struct Allocation {
     sizes: BTreeMap<String, i32>,
     traffic: TrafficTarget,
+    routes: Option<RouteTarget>,
     waiting_for: Option<String>,
 }
 
@@ -72,8 +102,13 @@ pub fn desired(draft: &Draft<'_>) -> Desired {
     let Allocation {
         sizes,
         traffic,
+        routes,
         waiting_for,
     } = allocate(draft);
+    let ways = Ways {
+        root: &traffic,
+        routes: routes.as_ref(),
+    };
     let records = kept_records(draft);
     let identity = Identity::of(&draft.observed.service, draft.observed.namespace());
     let exposure = exposure(draft, &traffic);
@@ -89,10 +124,10 @@ pub fn desired(draft: &Draft<'_>) -> Desired {
         sizes.iter().partition(|(name, _)| Some(name.as_str()) == coming);
     for (name, replicas) in others.into_iter().chain(newcomer) {
         if let Some(record) = draft.records.get(name) {
-            children.extend(revision_children(draft, &identity, record, *replicas, &traffic));
+            children.extend(revision_children(draft, &identity, record, *replicas, ways));
         }
     }
-    children.extend(service_children(draft, &identity, &exposure, &traffic));
+    children.extend(service_children(draft, &identity, &exposure, ways));
     Desired {
         children: children
             .into_iter()
@@ -101,9 +136,20 @@ pub fn desired(draft: &Draft<'_>) -> Desired {
         records,
         sizes,
         traffic,
+        routes,
+        routes_rest: draft.routes_rest(),
         waiting_for,
         urls: render::urls(&exposure),
     }
+}
+
+/// Who gets traffic, by which way.
+#[derive(Clone, Copy)]
+struct Ways<'a> {
+    /// By the root Service.
+    root: &'a TrafficTarget,
+    /// By the routes, where they split.
+    routes: Option<&'a RouteTarget>,
 }
 
 /// The objects of one live revision.
@@ -112,7 +158,7 @@ fn revision_children(
     identity: &Identity<'_>,
     record: &Record,
     replicas: i32,
-    traffic: &TrafficTarget,
+    ways: Ways<'_>,
 ) -> Vec<Child> {
     let mut children = vec![render::deployment(identity, record, replicas)];
     children.extend(render::config_maps(identity, record));
@@ -125,7 +171,14 @@ fn revision_children(
     });
     children.extend(copies.cloned());
     children.extend(render::service_account(identity, &record.data.input));
-    if traffic.includes(&record.name) {
+    if ways.routes.is_some() {
+        children.extend(render::revision_service(
+            identity,
+            &record.name,
+            &own_exposure(draft, record),
+        ));
+    }
+    if ways.root.includes(&record.name) || ways.routes.is_some_and(|routes| routes.includes(&record.name)) {
         let operation = &draft.observed.spec().operation;
         let fewest = operation
             .autoscaling
@@ -141,18 +194,21 @@ fn service_children(
     draft: &Draft<'_>,
     identity: &Identity<'_>,
     exposure: &Exposure,
-    traffic: &TrafficTarget,
+    ways: Ways<'_>,
 ) -> Vec<Child> {
     let operation = &draft.observed.spec().operation;
     let mut children = Vec::new();
-    let selection = match traffic {
+    let selection = match ways.root {
         TrafficTarget::Nobody => None,
         TrafficTarget::Only(revision) => Some(Selection::Revision(revision)),
         TrafficTarget::Shared => Some(Selection::AllRevisions),
     };
     if let Some(selection) = selection {
         children.extend(render::service(identity, exposure, selection));
-        children.extend(render::routes(identity, exposure));
+        let split = ways.routes.map(|routes| draft.split(routes));
+        let router = operation.strategy().router();
+        children.extend(crate::traffic::routes(identity, exposure, router, split.as_ref()));
+        children.extend(preview(draft, identity));
         children.extend(render::network_policy(identity, exposure));
     }
     if let Some(autoscaling) = &operation.autoscaling
@@ -172,7 +228,7 @@ fn service_children(
 
 /// How the live revisions are reached together: the stable one's word counts where the two disagree. Where one port of
 /// the Service would have to lead to different ports, it leads to that of whoever gets the traffic.
-fn exposure(draft: &Draft<'_>, traffic: &TrafficTarget) -> Exposure {
+pub fn exposure(draft: &Draft<'_>, traffic: &TrafficTarget) -> Exposure {
     let state = &draft.situation.state;
     let found = |name: &str| draft.records.get(name).map(|record| draft.exposure_of(record));
     let live = state.live();
@@ -204,6 +260,40 @@ fn exposure(draft: &Draft<'_>, traffic: &TrafficTarget) -> Exposure {
         (Some(only), None) | (None, Some(only)) => Exposure::of(&only),
         (None, None) => Exposure::of(&draft.observed.spec().exposure),
     }
+}
+
+/// How one revision is reached by a Service of its own: with the ports of all that live, so that a route can lead to any
+/// of them by the same number, and its own word where they disagree.
+fn own_exposure(draft: &Draft<'_>, record: &Record) -> Exposure {
+    let own = draft.exposure_of(record);
+    let live = draft.situation.state.live();
+    let other = live.into_iter().find(|name| *name != record.name);
+    match other.and_then(|name| draft.records.get(name)) {
+        Some(other) => Exposure::union(&own, &draft.exposure_of(other)),
+        None => Exposure::of(&own),
+    }
+}
+
+/// The Service by which a new colour is seen before the switch; in peace it leads to the stable one, so that who uses
+/// it always gets an answer.
+fn preview(draft: &Draft<'_>, identity: &Identity<'_>) -> Option<Child> {
+    let strategy = draft.observed.spec().operation.strategy();
+    let settings = strategy.blue_green.clone().unwrap_or_default();
+    if strategy.strategy_type() != StrategyType::BlueGreen
+        || settings.preview.unwrap_or_default() == Preview::Disabled
+    {
+        return None;
+    }
+    let state = &draft.situation.state;
+    let shown = match state {
+        State::Rolling(change) | State::Promoting(change) | State::Baking(change) => &change.candidate,
+        State::Fresh => return None,
+        State::Starting { candidate, .. } => candidate,
+        State::Steady { stable, .. } => stable,
+        State::Returning(back) => &back.stable,
+    };
+    let record = draft.records.get(shown)?;
+    render::preview_service(identity, shown, &own_exposure(draft, record))
 }
 
 /// The record with the fields of scope A that are in force for it.
@@ -243,23 +333,33 @@ fn allocate(draft: &Draft<'_>) -> Allocation {
         State::Fresh => Allocation {
             sizes: BTreeMap::new(),
             traffic: TrafficTarget::Nobody,
+            routes: None,
             waiting_for: None,
         },
         State::Starting { candidate, .. } => starting(draft, candidate),
-        State::Steady { stable, .. } => alone(stable, wanted),
-        State::Rolling(change) => rolling(draft, change),
+        State::Steady { stable, .. } => alone(draft, stable, wanted),
+        State::Rolling(change) => match &change.course {
+            Course::Steps(position) => stepping(draft, change, position),
+            Course::Exchange | Course::FullSize => rolling(draft, change),
+        },
         State::Promoting(change) => promoting(draft, change),
         State::Baking(change) => baking(draft, change),
         State::Returning(back) => returning(draft, back),
     }
 }
 
-fn alone(revision: &str, wanted: i32) -> Allocation {
+fn alone(draft: &Draft<'_>, revision: &str, wanted: i32) -> Allocation {
     Allocation {
         sizes: BTreeMap::from([(revision.to_owned(), wanted)]),
         traffic: TrafficTarget::Only(revision.to_owned()),
+        routes: routes_only(draft, revision),
         waiting_for: None,
     }
+}
+
+/// All traffic of the routes to one revision, where they lead to revisions at all.
+fn routes_only(draft: &Draft<'_>, revision: &str) -> Option<RouteTarget> {
+    draft.by_routes().then(|| RouteTarget::only(revision))
 }
 
 fn starting(draft: &Draft<'_>, candidate: &str) -> Allocation {
@@ -268,12 +368,12 @@ fn starting(draft: &Draft<'_>, candidate: &str) -> Allocation {
         let waiting_for = Some(format!("{stray} pods of other revisions to end"));
         return Allocation {
             waiting_for,
-            ..alone(candidate, draft.size(candidate).asked.min(draft.wanted()))
+            ..alone(draft, candidate, draft.size(candidate).asked.min(draft.wanted()))
         };
     }
     Allocation {
         waiting_for: Some(pods_ready(draft, candidate)),
-        ..alone(candidate, draft.wanted())
+        ..alone(draft, candidate, draft.wanted())
     }
 }
 
@@ -321,6 +421,7 @@ fn rolling(draft: &Draft<'_>, change: &Change) -> Allocation {
         };
         return Allocation {
             sizes: both(stable, candidate, stand_still(pace, draft.wanted(), old, new)),
+            routes: routes_only(draft, serving_name(&traffic, stable)),
             traffic,
             waiting_for: (stray > 0).then(|| format!("{stray} pods of other revisions to end")),
         };
@@ -348,9 +449,178 @@ fn rolling(draft: &Draft<'_>, change: &Change) -> Allocation {
     };
     Allocation {
         sizes: both(stable, candidate, exchange(pace, draft.wanted(), old, new)),
+        routes: routes_only(draft, serving_name(&traffic, stable)),
         traffic,
         waiting_for: Some(waiting_for),
     }
+}
+
+/// The one revision that gets the traffic; where it is shared, `stable`.
+fn serving_name<'a>(traffic: &'a TrafficTarget, stable: &'a str) -> &'a str {
+    match traffic {
+        TrafficTarget::Only(only) => only,
+        TrafficTarget::Nobody | TrafficTarget::Shared => stable,
+    }
+}
+
+/// Pods that the stable revision needs for a goal. With Follow they are what its share needs, at least one.
+pub fn stable_pods(draft: &Draft<'_>, change: &Change, goal: &Goal) -> i32 {
+    let wanted = draft.wanted();
+    if !draft.by_routes() {
+        return stepping::share(draft, change, goal).stable;
+    }
+    match draft.observed.spec().operation.strategy().stable_scale() {
+        StableScale::Full => wanted,
+        StableScale::Follow => (((100 - goal.weight) * wanted + 99) / 100).max(1),
+    }
+}
+
+/// What a step wants: pods first, then traffic; and where traffic goes down, traffic first.
+fn stepping(draft: &Draft<'_>, change: &Change, position: &Position) -> Allocation {
+    let goals = draft.goals();
+    let goal = goal_at(&goals, position);
+    let before = goal_before(&goals, position);
+    let moves = stepping::may_move(draft, change, position, &goal);
+    let present = if moves { Some(&goal) } else { before.as_ref() };
+    let (sizes, traffic) = if draft.by_routes() || !draft.served() {
+        let sizes = step_sizes(draft, change, position, &goal);
+        (sizes, serving(draft, &change.stable, &change.candidate))
+    } else {
+        step_by_pods(draft, change, position, &goal, present)
+    };
+    let routes = draft.by_routes().then(|| match present {
+        // Nothing is there to take traffic.
+        _ if draft.counts(&change.stable).ready == 0 && draft.counts(&change.candidate).ready > 0 => {
+            RouteTarget::only(&change.candidate)
+        }
+        Some(goal) => stepping::route_target(change, goal),
+        None => RouteTarget::only(&change.stable),
+    });
+    Allocation {
+        sizes: both(&change.stable, &change.candidate, sizes),
+        traffic,
+        routes,
+        waiting_for: Some(step_words(draft, change, position, &goal, goals.len())),
+    }
+}
+
+/// Sizes where routes split the traffic, or nothing does.
+fn step_sizes(draft: &Draft<'_>, change: &Change, position: &Position, goal: &Goal) -> SizeTargets {
+    let share = stepping::share(draft, change, goal);
+    let (old, new) = (draft.size(&change.stable), draft.size(&change.candidate));
+    let settled = position.in_force_at.is_some();
+    let needed = stable_pods(draft, change, goal);
+    SizeTargets {
+        // Nobody loses pods before the traffic that they carry is known to have moved.
+        leaving: if !draft.by_routes() || settled {
+            needed
+        } else {
+            needed.max(old.asked.min(draft.wanted()))
+        },
+        coming: if settled {
+            share.candidate
+        } else {
+            share.candidate.max(new.asked.min(draft.wanted()))
+        },
+    }
+}
+
+/// Sizes and the root Service where it splits the traffic by numbers of pods.
+fn step_by_pods(
+    draft: &Draft<'_>,
+    change: &Change,
+    position: &Position,
+    goal: &Goal,
+    present: Option<&Goal>,
+) -> (SizeTargets, TrafficTarget) {
+    let wanted = draft.wanted();
+    let (old, new) = (draft.size(&change.stable), draft.size(&change.candidate));
+    let shared = draft.reaches(&change.candidate) && draft.reaches(&change.stable);
+    let only = |name: &String| TrafficTarget::Only(name.clone());
+    let weight = present.map_or(0, |goal| goal.weight);
+    if weight == 0 {
+        // The candidate stands beside the stable one, no larger than the first step allows.
+        let coming = stepping::entry_pods(draft, change, goal);
+        let coming = if position.in_force_at.is_some() {
+            coming
+        } else {
+            coming.max(new.asked.min(wanted))
+        };
+        return (
+            SizeTargets {
+                leaving: wanted,
+                coming,
+            },
+            serving(draft, &change.stable, &change.candidate),
+        );
+    }
+    if weight >= 100 || matches!(position.stage, Stage::Growing) {
+        let full = new.counts.ready >= wanted;
+        let sizes = match draft.keep_previous() {
+            _ if weight >= 100 || !shared => SizeTargets {
+                leaving: old
+                    .asked
+                    .min(wanted)
+                    .max(if full { 0 } else { wanted - new.counts.ready }),
+                coming: wanted,
+            },
+            KeepPrevious::Warm => SizeTargets {
+                leaving: old.asked.max(wanted - new.counts.ready),
+                coming: wanted,
+            },
+            KeepPrevious::Cold => exchange(Pace::Lots(draft.surge()), wanted, old, new),
+        };
+        let traffic = if weight >= 100 && full {
+            only(&change.candidate)
+        } else if shared {
+            TrafficTarget::Shared
+        } else {
+            serving(draft, &change.stable, &change.candidate)
+        };
+        return (sizes, traffic);
+    }
+    if draft.stray_pods() > 0 {
+        // A third revision's pod would get traffic from a wide Service.
+        let coming = stepping::entry_pods(draft, change, goal).min(new.asked.max(1));
+        return (
+            SizeTargets {
+                leaving: wanted,
+                coming,
+            },
+            serving(draft, &change.stable, &change.candidate),
+        );
+    }
+    let share = stepping::share(draft, change, present.unwrap_or(goal));
+    (
+        towards(share, wanted, old, size_in_traffic(draft, &change.candidate)),
+        TrafficTarget::Shared,
+    )
+}
+
+/// What a step waits for, in words that do not change by themselves.
+fn step_words(draft: &Draft<'_>, change: &Change, position: &Position, goal: &Goal, of: usize) -> String {
+    let place = match &position.stage {
+        Stage::Step { number, .. } => format!("step {number} of {of} ({} %): ", goal.weight),
+        Stage::Growing => String::new(),
+    };
+    let words = match stepping::standing(draft, change, position) {
+        StepStanding::Waiting { words, .. } => words,
+        StepStanding::InForce if stepping::waits_for_person(draft, change, position) => {
+            let value = stepping::number(change)
+                .map(|number| draft.named(&change.candidate).step_value(number))
+                .unwrap_or_default();
+            format!("a person to promote {value}")
+        }
+        StepStanding::InForce => match position.in_force_at {
+            Some(since) => format!(
+                "its {} s are over at {}",
+                goal.seconds,
+                later(since, goal.seconds).strftime("%H:%M:%SZ")
+            ),
+            None => "the next step".to_owned(),
+        },
+    };
+    format!("{place}{words}")
 }
 
 fn promoting(draft: &Draft<'_>, change: &Change) -> Allocation {
@@ -360,7 +630,12 @@ fn promoting(draft: &Draft<'_>, change: &Change) -> Allocation {
     let flips = draft.pace(&change.stable, &change.candidate) == Pace::FullSize;
     let stays = old.counts.ready > 0 && (flips || !draft.selects_only(&change.candidate));
     let leaving = if stays { old.asked.min(draft.wanted()) } else { 0 };
-    let waiting = if draft.in_force(&change.candidate) {
+    let (traffic, routes, moving) = promoting_ways(draft, change);
+    let waiting = if draft.counts(&change.candidate).ready < draft.wanted() {
+        pods_ready(draft, &change.candidate)
+    } else if let Some(words) = moving {
+        words
+    } else if draft.in_force(&change.candidate) {
         pods_ready(draft, &change.candidate)
     } else {
         format!(
@@ -378,17 +653,73 @@ fn promoting(draft: &Draft<'_>, change: &Change) -> Allocation {
                 coming: draft.wanted(),
             },
         ),
-        traffic: serving(draft, &change.candidate, &change.stable),
+        traffic,
+        routes,
         waiting_for: Some(waiting),
+    }
+}
+
+/// The routes move first; the root Service, which callers in the cluster use, follows when they are in force.
+fn promoting_ways(
+    draft: &Draft<'_>,
+    change: &Change,
+) -> (TrafficTarget, Option<RouteTarget>, Option<String>) {
+    let traffic = serving(draft, &change.candidate, &change.stable);
+    if !draft.by_routes() {
+        return (traffic, None, None);
+    }
+    let all = RouteTarget::only(&change.candidate);
+    let standing = draft.routes(&all);
+    let nothing_else = draft.counts(&change.stable).ready == 0;
+    let may_move = !matches!(standing, RoutesStanding::Unwritten(_))
+        || (draft.settled(&change.candidate) >= draft.wanted()
+            && draft.endpoints_of(&change.candidate) >= draft.wanted())
+        || (nothing_else && draft.counts(&change.candidate).ready > 0);
+    if draft.counts(&change.candidate).ready == 0 && !nothing_else {
+        return (traffic, Some(RouteTarget::only(&change.stable)), None);
+    }
+    if !may_move {
+        let goals = draft.goals();
+        let before = match &change.course {
+            Course::Steps(position) => Some(goal_at(&goals, position)),
+            Course::Exchange | Course::FullSize => None,
+        };
+        let routes = before.map_or_else(
+            || RouteTarget::only(&change.stable),
+            |goal| stepping::route_target(change, &goal),
+        );
+        let words = format!("pods of {} to settle", change.candidate);
+        return (
+            TrafficTarget::Only(change.stable.clone()),
+            Some(routes),
+            Some(words),
+        );
+    }
+    let flipped = draft.selects_only(&change.candidate);
+    match standing {
+        RoutesStanding::InForce => (traffic, Some(all), None),
+        RoutesStanding::Unwritten(words) | RoutesStanding::Waiting(words) if !flipped && !nothing_else => {
+            (TrafficTarget::Only(change.stable.clone()), Some(all), Some(words))
+        }
+        RoutesStanding::Unwritten(words) | RoutesStanding::Waiting(words) => {
+            (traffic, Some(all), Some(words))
+        }
     }
 }
 
 fn baking(draft: &Draft<'_>, change: &Change) -> Allocation {
     let since = draft.situation.since.unwrap_or(draft.now);
-    let drained = later(since, DRAIN_SECONDS) <= draft.now && draft.selects_only(&change.candidate);
+    let drained = later(since, draft.drain_seconds()) <= draft.now
+        && draft.selects_only(&change.candidate)
+        && (!draft.by_routes() || draft.routes_rest());
     let (old, new) = (draft.size(&change.stable), draft.size(&change.candidate));
     let stays = old.counts.ready > 0 && (!drained || new.counts.ready == 0);
-    let leaving = if stays { old.asked.min(draft.wanted()) } else { 0 };
+    let leaving = match draft.keep_previous() {
+        KeepPrevious::Warm => draft.wanted(),
+        KeepPrevious::Cold if stays => old.asked.min(draft.wanted()),
+        KeepPrevious::Cold => 0,
+    };
+    let traffic = serving(draft, &change.candidate, &change.stable);
     let bake = draft.observed.spec().operation.strategy().bake_seconds();
     Allocation {
         sizes: both(
@@ -399,7 +730,8 @@ fn baking(draft: &Draft<'_>, change: &Change) -> Allocation {
                 coming: draft.wanted(),
             },
         ),
-        traffic: serving(draft, &change.candidate, &change.stable),
+        routes: routes_only(draft, serving_name(&traffic, &change.candidate)),
+        traffic,
         waiting_for: Some(format!("{bake} s without trouble of {}", change.candidate)),
     }
 }
@@ -408,22 +740,39 @@ fn returning(draft: &Draft<'_>, back: &Return) -> Allocation {
     let wanted = draft.wanted();
     let failed = draft.size(&back.candidate);
     let pace = draft.pace(&back.candidate, &back.stable);
-    let targets = go_home(
+    let mut targets = go_home(
         pace,
         wanted,
         failed,
         size_in_traffic(draft, &back.stable),
         room(draft, &back.stable),
     );
+    let (traffic, routes) = homeward(draft, back, pace);
+    // Ready pods end only when no request can be on its way to them any more.
+    if draft.by_routes() && failed.counts.ready > 0 && !left_by_routes(draft, back) {
+        targets.leaving = targets.leaving.max(failed.asked);
+    }
     Allocation {
         sizes: both(&back.candidate, &back.stable, targets),
-        traffic: homeward(draft, back, pace),
+        traffic,
+        routes,
         waiting_for: Some(format!(
             "{}, {} of {} to end",
             pods_ready(draft, &back.stable),
             failed.counts.live,
             back.candidate
         )),
+    }
+}
+
+/// Whether the routes have left the candidate for so long that nothing is on its way to it. Where they never led to it,
+/// there is nothing to wait for.
+fn left_by_routes(draft: &Draft<'_>, back: &Return) -> bool {
+    let home = RouteTarget::only(&back.stable);
+    match draft.routes(&home) {
+        RoutesStanding::InForce => back.weight == 0 || draft.routes_rest(),
+        RoutesStanding::Waiting(_) => back.weight == 0,
+        RoutesStanding::Unwritten(_) => false,
     }
 }
 
@@ -450,24 +799,51 @@ fn room(draft: &Draft<'_>, home: &str) -> Room {
 }
 
 /// Who gets traffic on the way back: home alone as soon as it is warm enough, or nobody else serves; until then both,
-/// or, where pods of both cannot stand behind one Service, whoever serves more.
-fn homeward(draft: &Draft<'_>, back: &Return, pace: Pace) -> TrafficTarget {
+/// or, where pods of both cannot stand behind one Service, whoever serves more. Routes keep what they have until then.
+fn homeward(draft: &Draft<'_>, back: &Return, pace: Pace) -> (TrafficTarget, Option<RouteTarget>) {
     let (failed, home) = (
         draft.counts(&back.candidate).ready,
         draft.counts(&back.stable).ready,
     );
-    let warm = home > 0 && home >= draft.wanted() - draft.surge().below;
+    let below = if draft.by_routes() { 0 } else { draft.surge().below };
+    let warm = home > 0 && home >= draft.wanted() - below;
     let only = |name: &String| TrafficTarget::Only(name.clone());
+    if draft.by_routes() {
+        let routable = warm && draft.endpoints_of(&draft.route_service(&back.stable)) > 0
+            || draft.route_service(&back.stable) != back.stable;
+        // Pods that carry all of the stable revision's share already can take the rest as well as they did before.
+        if failed == 0 || back.weight == 0 || (warm && routable) {
+            return (only(&back.stable), Some(RouteTarget::only(&back.stable)));
+        }
+        let keeps = if back.weight >= 100 {
+            RouteTarget::only(&back.candidate)
+        } else {
+            RouteTarget {
+                rest: back.stable.clone(),
+                share: Some(RevisionShare {
+                    revision: back.candidate.clone(),
+                    goal: Goal::share(back.weight),
+                }),
+            }
+        };
+        let root = if draft.selects_only(&back.candidate) {
+            &back.candidate
+        } else {
+            &back.stable
+        };
+        return (only(root), Some(keeps));
+    }
     if warm || failed == 0 || pace == Pace::OneAtATime {
-        return only(&back.stable);
+        return (only(&back.stable), None);
     }
     if draft.stray_pods() > 0 || draft.compatible(&back.candidate, &back.stable) == Compatibility::OneAtATime
     {
-        return if home >= failed {
-            only(&back.stable)
+        let serving = if home >= failed {
+            &back.stable
         } else {
-            only(&back.candidate)
+            &back.candidate
         };
+        return (only(serving), None);
     }
-    TrafficTarget::Shared
+    (TrafficTarget::Shared, None)
 }

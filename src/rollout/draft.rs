@@ -11,16 +11,16 @@ use super::observed::{ChildKey, Failure, FailureClass, LiveChild, Observed};
 use super::plan::{EventDraft, EventKind};
 use super::replicas::{Pace, Size, Surge};
 use super::resolve::Resolution;
-use super::state::{Change, Situation, State};
+use super::state::{Change, Course, Situation, State};
+use super::steps::{Goal, goals};
 use crate::api::{
-    Blame, CommandStatus, ExposureSpec, HistoryEntry, Port, PortService, ReturnCause, StrategyType,
+    Blame, CommandOutcome, CommandStatus, ExposureSpec, HistoryEntry, KeepPrevious, Port, PortService,
+    ReturnCause, RolloutCourse, StrategyType,
 };
 use crate::health::{self, Assessment, Counts, Fault, Limits, Traffic};
 use crate::render::{ChildKind, Compatibility, compatibility};
 use crate::revision::{ContainerPort, Record};
 
-/// Seconds after which a revision without traffic loses its pods: what was under way is answered by then.
-pub const DRAIN_SECONDS: i64 = 10;
 /// The first pause before a rollout that the environment stopped is tried again; it doubles with each trial.
 const RETRY_SECONDS: i64 = 15;
 /// The longest such pause.
@@ -226,23 +226,129 @@ impl<'a> Draft<'a> {
 
     /// How pods of `change` are exchanged.
     pub fn pace(&self, stable: &str, candidate: &str) -> Pace {
+        match self.situation.state.course() {
+            Some(RolloutCourse::FullSize | RolloutCourse::Steps) => return Pace::FullSize,
+            Some(RolloutCourse::Exchange) | None => {}
+        }
         match (self.strategy_type(), self.compatible(stable, candidate)) {
             (StrategyType::Recreate, _) => Pace::OneAtATime,
-            (StrategyType::Canary | StrategyType::BlueGreen, _) => Pace::FullSize,
             // One Service port cannot lead to two different ports at once: traffic has to flip.
-            (StrategyType::RollingUpdate, Compatibility::OneAtATime) => Pace::FullSize,
-            (StrategyType::RollingUpdate, Compatibility::Together) => {
-                // The revision before this one is known to have carried everything: one step of full size. Unless its
-                // name stands for another image by now.
-                if self.situation.previous.as_deref() == Some(candidate)
-                    && self.image_ids(candidate).len() <= 1
-                {
+            (
+                StrategyType::RollingUpdate | StrategyType::Canary | StrategyType::BlueGreen,
+                Compatibility::OneAtATime,
+            ) => Pace::FullSize,
+            (
+                StrategyType::RollingUpdate | StrategyType::Canary | StrategyType::BlueGreen,
+                Compatibility::Together,
+            ) => {
+                if self.carried_everything(candidate) {
                     Pace::FullSize
                 } else {
                     Pace::Lots(self.surge())
                 }
             }
         }
+    }
+
+    /// Whether a revision is known to have carried everything: it was the stable one before this one, and its name
+    /// does not stand for another image by now. It goes out in one step of full size.
+    pub fn carried_everything(&self, revision: &str) -> bool {
+        self.situation.previous.as_deref() == Some(revision) && self.image_ids(revision).len() <= 1
+    }
+
+    /// The goals of the strategy's steps.
+    pub fn goals(&self) -> Vec<Goal> {
+        goals(&self.observed.spec().operation.strategy())
+    }
+
+    /// Seconds that pods have after their traffic is gone.
+    pub fn drain_seconds(&self) -> i64 {
+        self.observed.spec().operation.strategy().drain_seconds()
+    }
+
+    /// What becomes of the pods of the revision before, once another one has all traffic.
+    pub fn keep_previous(&self) -> KeepPrevious {
+        let default = match (self.situation.state.course(), self.served()) {
+            (Some(RolloutCourse::FullSize | RolloutCourse::Steps), true) => KeepPrevious::Warm,
+            (Some(RolloutCourse::FullSize | RolloutCourse::Steps), false) => KeepPrevious::Cold,
+            (Some(RolloutCourse::Exchange) | None, _) => return KeepPrevious::Cold,
+        };
+        self.observed
+            .spec()
+            .operation
+            .strategy()
+            .keep_previous
+            .unwrap_or(default)
+    }
+
+    /// How many pods of a revision have been ready for as long as gateways need to learn of them.
+    pub fn settled(&self, revision: &str) -> i32 {
+        let seconds = if self.by_routes() {
+            self.observed.spec().operation.strategy().settle_seconds()
+        } else {
+            0
+        };
+        let ready = self.observed.pods_of(revision).iter().filter_map(ready_since);
+        let settled = ready.filter(|since| later(*since, seconds) <= self.now).count();
+        i32::try_from(settled).unwrap_or(i32::MAX)
+    }
+
+    /// Asks to look again when pods that are ready will have settled.
+    pub fn wake_for_settling(&mut self, revision: &str) {
+        let seconds = self.observed.spec().operation.strategy().settle_seconds();
+        let due = self.observed.pods_of(revision).iter().filter_map(ready_since);
+        self.wakes.extend(due.map(|since| later(since, seconds)));
+    }
+
+    /// What names the present rollout in commands.
+    pub fn named<'b>(&self, candidate: &'b str) -> commands::Named<'b> {
+        commands::Named {
+            revision: candidate,
+            trial: self.situation.trial,
+        }
+    }
+
+    /// Whether a person lets the present rollout stand still.
+    pub fn paused(&self) -> bool {
+        let state = &self.situation.state;
+        match state {
+            State::Rolling(change) | State::Promoting(change) | State::Baking(change) => {
+                commands::paused(self.observed, self.named(&change.candidate))
+            }
+            State::Fresh | State::Starting { .. } | State::Steady { .. } | State::Returning(_) => false,
+        }
+    }
+
+    /// Whether a revision is to go out without steps and queue.
+    pub fn expedited(&self, revision: &str) -> bool {
+        let image = self
+            .records
+            .get(revision)
+            .or_else(|| self.target().filter(|t| t.name == revision));
+        image.is_some_and(|record| commands::expedited(self.observed, revision, record.image()))
+    }
+
+    /// Whether a command with this value is there and has not been carried out.
+    pub fn asked(&self, annotation: &str, value: &str) -> bool {
+        self.observed.annotation(annotation) == Some(value)
+    }
+
+    /// Notes that a command was carried out, once.
+    pub fn done(&mut self, verb: &str, value: String, outcome: CommandOutcome) {
+        let status = self.observed.service.status.as_ref();
+        let known = |c: &CommandStatus| c.verb == verb && c.value == value;
+        let noted = status.is_some_and(|status| status.commands.iter().any(known));
+        if noted || self.commands.iter().any(known) {
+            return;
+        }
+        self.commands.push(CommandStatus {
+            verb: verb.to_owned(),
+            value,
+            outcome: match outcome {
+                CommandOutcome::Done => None,
+                CommandOutcome::Ignored => Some(CommandOutcome::Ignored),
+            },
+        });
     }
 
     /// The digests that pods of a revision were made from, as far back as the status remembers; the oldest first.
@@ -434,13 +540,14 @@ impl<'a> Draft<'a> {
 
     /// What the pods say about the candidate of `change`.
     pub fn judge(&self, change: &Change) -> Assessment {
-        let traffic = match &self.situation.state {
-            State::Promoting(_) | State::Baking(_) => Traffic::Carrying,
-            State::Rolling(_) => match self.pace(&change.stable, &change.candidate) {
+        let traffic = match (&self.situation.state, &change.course) {
+            (State::Promoting(_) | State::Baking(_), _) => Traffic::Carrying,
+            (State::Rolling(_), Course::Steps(_)) if self.carries(&change.candidate) => Traffic::Carrying,
+            (State::Rolling(_), _) => match self.pace(&change.stable, &change.candidate) {
                 Pace::Lots(_) if change.progress.ready_high > 0 => Traffic::Carrying,
                 Pace::Lots(_) | Pace::FullSize | Pace::OneAtATime => Traffic::None,
             },
-            State::Fresh | State::Starting { .. } | State::Steady { .. } | State::Returning(_) => {
+            (State::Fresh | State::Starting { .. } | State::Steady { .. } | State::Returning(_), _) => {
                 Traffic::None
             }
         };
@@ -566,4 +673,11 @@ fn service_port(service: &Value, known: &ContainerPort) -> Option<i32> {
 pub fn later(from: Timestamp, seconds: i64) -> Timestamp {
     from.checked_add(SignedDuration::from_secs(seconds))
         .unwrap_or(from)
+}
+
+fn ready_since(pod: &health::PodSnapshot) -> Option<Timestamp> {
+    match &pod.readiness {
+        health::Readiness::Ready { since } if pod.standing != health::Standing::Deleting => Some(*since),
+        health::Readiness::Ready { .. } | health::Readiness::NotReady { .. } => None,
+    }
 }

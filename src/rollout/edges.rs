@@ -17,6 +17,14 @@ pub enum Edge {
     StartOver,
     /// A candidate goes out.
     Roll,
+    /// The step's pods are ready and its traffic is in force.
+    InForce,
+    /// The next step.
+    Advance,
+    /// The steps were edited: the rollout goes on at another one.
+    Reposition,
+    /// A person skips the steps that are left.
+    Skip,
     /// The candidate is sized and ready: it takes over.
     Promote,
     /// Nothing is left to protect: the ready candidate takes over at once.
@@ -27,6 +35,8 @@ pub enum Edge {
     Finish,
     /// A verdict, the deadline or the environment is against the candidate.
     Reject,
+    /// A person takes the candidate back.
+    Abort,
     /// A person asks to go back.
     Rollback,
     /// The spec asks for something else: the candidate is taken back first.
@@ -50,11 +60,16 @@ impl Edge {
             Self::Started => "Started",
             Self::StartOver => "StartOver",
             Self::Roll => "Roll",
+            Self::InForce => "InForce",
+            Self::Advance => "Advance",
+            Self::Reposition => "Reposition",
+            Self::Skip => "Skip",
             Self::Promote => "Promote",
             Self::PromoteAtOnce => "PromoteAtOnce",
             Self::Bake => "Bake",
             Self::Finish => "Finish",
             Self::Reject => "Reject",
+            Self::Abort => "Abort",
             Self::Rollback => "Rollback",
             Self::Supersede => "Supersede",
             Self::FixForward => "FixForward",
@@ -66,7 +81,7 @@ impl Edge {
 
     /// Whether it takes a revision back because something is wrong with it.
     pub fn is_grave(self) -> bool {
-        matches!(self, Self::Reject | Self::Rollback)
+        matches!(self, Self::Reject | Self::Abort | Self::Rollback)
     }
 }
 
@@ -88,7 +103,7 @@ pub struct EdgeRow {
 use RolloutState::{Baking, Promoting, Returning, Rolling, Starting, Steady};
 
 /// All edges.
-pub const EDGES: [EdgeRow; 16] = [
+pub const EDGES: [EdgeRow; 21] = [
     EdgeRow {
         edge: Edge::Start,
         from: &[Starting, Steady, Rolling, Promoting, Baking, Returning],
@@ -123,15 +138,54 @@ pub const EDGES: [EdgeRow; 16] = [
         edge: Edge::Roll,
         from: &[Steady],
         to: &[Rolling],
-        when: "the spec resolves to b, which is not rejected, not waiting for its next trial, and some pod is wanted",
+        when: "the spec resolves to b, which is not rejected, not waiting for its next trial, not frozen, has a slot \
+               where these are limited, and some pod is wanted",
         then: "checkpoint b; record b, its objects",
+    },
+    EdgeRow {
+        edge: Edge::InForce,
+        from: &[Rolling],
+        to: &[Rolling],
+        when: "b has the pods of its step, ready and settled; its hooks succeeded; the routes (or the root Service) send \
+               it the step's traffic, were accepted, and had settleSeconds",
+        then: "checkpoint since when: the step's duration counts from here",
+    },
+    EdgeRow {
+        edge: Edge::Advance,
+        from: &[Rolling],
+        to: &[Rolling],
+        when: "the step is in force, its duration is over and, where it waits for a person, one said promote",
+        then: "checkpoint the next step (after the last: growing to full size); b's pods, then the routes",
+    },
+    EdgeRow {
+        edge: Edge::Reposition,
+        from: &[Rolling],
+        to: &[Rolling],
+        when: "the steps were edited, and the present one is gone, moved, or does something else",
+        then: "checkpoint the same step under its new number; else the first one with at least the present weight; \
+               else the last one",
+    },
+    EdgeRow {
+        edge: Edge::Skip,
+        from: &[Rolling],
+        to: &[Rolling],
+        when: "a person says promote-full, or expedite names b",
+        then: "checkpoint; b grows to full size at the present weight",
+    },
+    EdgeRow {
+        edge: Edge::Abort,
+        from: &[Rolling, Promoting, Baking],
+        to: &[Returning],
+        when: "a person aborts this trial of b",
+        then: "as Reject, by that person",
     },
     EdgeRow {
         edge: Edge::Promote,
         from: &[Rolling],
         to: &[Promoting],
         when: "b has all wanted pods ready and, where pods are exchanged, a has none left",
-        then: "checkpoint; the root Service selects b; barrier: its endpoints are b's alone",
+        then: "checkpoint; the routes to b; barrier: in force; the root Service selects b; barrier: its endpoints are b's \
+               alone",
     },
     EdgeRow {
         edge: Edge::PromoteAtOnce,
@@ -144,7 +198,7 @@ pub const EDGES: [EdgeRow; 16] = [
         edge: Edge::Bake,
         from: &[Promoting],
         to: &[Baking],
-        when: "b has all wanted pods ready and the root Service leads to b alone",
+        when: "b has all wanted pods ready, and the routes and the root Service lead to b alone",
         then: "checkpoint serving = b; after the drain time a's pods go",
     },
     EdgeRow {

@@ -21,15 +21,20 @@ mod resolve;
 mod roles;
 mod state;
 mod status;
+mod stepping;
+mod steps;
+mod traffic;
 mod transition;
 
 pub use edges::{EDGES, Edge, EdgeRow};
 pub use observed::{
     ChildKey, Contest, Deleting, DeploymentView, Endpoints, Failure, FailureClass, LiveChild, Observed,
-    Ownership, Source,
+    Ownership, Slot, Source,
 };
 pub use plan::{Apply, ApplyReason, Delete, EventDraft, EventKind, LabelPod, Plan, Step, Turn, plan};
 pub use replicas::{Pace, SizeTargets, Surge};
 pub use resolve::{Resolution, Unresolved, resolve};
-pub use state::{Change, Held, Return, Situation, State};
+pub use state::{Change, Course, Held, Position, Return, Situation, Stage, State};
 pub use status::Worth;
+pub use steps::{Goal, GoalEnd, GoalSize, goals};
+pub use traffic::{RevisionShare, RouteTarget, is_route};

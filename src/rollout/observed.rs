@@ -28,6 +28,12 @@ pub struct Observed {
     pub pods: BTreeMap<String, Vec<PodSnapshot>>,
     /// The endpoints of its root Service.
     pub endpoints: Endpoints,
+    /// The ready endpoints of its other Services, by Service.
+    pub service_endpoints: BTreeMap<String, i32>,
+    /// Since when a route has been accepted as it is now. Absent: it is not.
+    pub accepted_since: BTreeMap<ChildKey, Timestamp>,
+    /// Whether another rollout may begin.
+    pub slot: Slot,
     /// All children that live, with what is needed to compare them.
     pub children: BTreeMap<ChildKey, LiveChild>,
     /// The sources that the spec refers to and that are tracked.
@@ -112,6 +118,19 @@ impl Observed {
     pub fn wanted_replicas(&self) -> i32 {
         self.spec().operation.wanted_replicas()
     }
+}
+
+/// Whether another rollout may begin in this installation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Slot {
+    /// It may.
+    #[default]
+    Free,
+    /// As many as are allowed are under way.
+    Taken {
+        /// How many others wait that came before.
+        ahead: usize,
+    },
 }
 
 /// A tracked source as it is now.

@@ -15,7 +15,7 @@ use super::resolve::resolve;
 use super::roles::stale_labels;
 use super::state::State;
 use super::status::{self, Worth};
-use super::transition::advance;
+use super::transition::{advance, ignore_stale_commands};
 use crate::api::{DeletionPolicy, HistoryEntry, MicroserviceStatus, Role, annotations};
 use crate::render::{Child, ChildKind};
 use crate::revision::RevisionDigest;
@@ -40,6 +40,11 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Whether a rollout begins with it that could as well wait for its turn.
+    pub fn begins_rollout(&self) -> bool {
+        self.edges.contains(&Edge::Roll)
+    }
+
     /// The status that must be durable before anything else is written, and what is written after it.
     pub fn durable_first(&self) -> (Option<&MicroserviceStatus>, &[Step]) {
         match self.steps.split_first() {
@@ -146,6 +151,7 @@ pub fn plan(observed: &Observed, now: Timestamp) -> Plan {
     }
     let mut draft = Draft::new(observed, resolve(observed), now);
     advance(&mut draft);
+    ignore_stale_commands(&mut draft);
     let wanted = desired(&draft);
     let status = status::build(&mut draft, &wanted);
     let worth = status::worth(observed.service.status.as_ref(), &status);
@@ -230,16 +236,25 @@ impl Turn {
                     Some(_) | None => Self::Growing,
                 }
             }
-            ChildKind::Service => Self::Traffic,
+            // A Service of one revision alone is what routes refer to.
+            ChildKind::Service if is_of_one_revision(child) => Self::Referred,
+            ChildKind::Service | ChildKind::Ingress | ChildKind::HttpRoute | ChildKind::GrpcRoute => {
+                Self::Traffic
+            }
             ChildKind::PodDisruptionBudget
             | ChildKind::HorizontalPodAutoscaler
-            | ChildKind::Ingress
-            | ChildKind::HttpRoute
-            | ChildKind::GrpcRoute
             | ChildKind::ServiceMonitor
             | ChildKind::PodMonitor => Self::Rest,
         }
     }
+}
+
+fn is_of_one_revision(child: &Child) -> bool {
+    let labels = child
+        .object
+        .pointer("/metadata/labels")
+        .and_then(Value::as_object);
+    labels.is_some_and(|labels| labels.contains_key(crate::api::labels::REVISION))
 }
 
 /// Whether a record is there that cannot be read. Its data cannot be changed, and it is evidence.
@@ -293,7 +308,7 @@ fn difference(
 }
 
 /// The child with its owner and the digest of its fields.
-fn stamped(child: &Child, owner: Option<&OwnerReference>) -> (Child, String) {
+pub fn stamped(child: &Child, owner: Option<&OwnerReference>) -> (Child, String) {
     let mut child = match owner {
         Some(owner) => child.clone().owned_by(owner),
         None => child.clone(),
@@ -350,11 +365,12 @@ fn still_mounted(draft: &Draft<'_>, wanted: &Desired, kind: ChildKind, name: &st
             .iter()
             .any(|(revision, pods)| !pods.is_empty() && belongs(revision)),
         ChildKind::Secret => wanted.records.iter().any(|revision| belongs(revision)),
+        // A route that leads to it, or did a moment ago, goes first.
+        ChildKind::Service => name != draft.observed.name() && still_routed(draft, wanted, name),
         ChildKind::ControllerRevision
         | ChildKind::ServiceAccount
         | ChildKind::NetworkPolicy
         | ChildKind::Deployment
-        | ChildKind::Service
         | ChildKind::PodDisruptionBudget
         | ChildKind::HorizontalPodAutoscaler
         | ChildKind::Ingress
@@ -363,4 +379,9 @@ fn still_mounted(draft: &Draft<'_>, wanted: &Desired, kind: ChildKind, name: &st
         | ChildKind::ServiceMonitor
         | ChildKind::PodMonitor => false,
     }
+}
+
+/// Whether a route leads to a Service, or all of them left it only just.
+fn still_routed(draft: &Draft<'_>, wanted: &Desired, service: &str) -> bool {
+    draft.routed(service) || !wanted.routes_rest
 }

@@ -142,6 +142,65 @@ pub fn exchange(pace: Pace, wanted: i32, leaving: Size, coming: Size) -> SizeTar
     }
 }
 
+/// How many pods each of two revisions has while they share the traffic of one Service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// The candidate.
+    pub candidate: i32,
+    /// The stable revision.
+    pub stable: i32,
+}
+
+impl Share {
+    /// The candidate's part of the pods in percent, rounded.
+    pub fn percent(self) -> i32 {
+        let total = self.candidate.saturating_add(self.stable);
+        if total <= 0 {
+            return 0;
+        }
+        (self.candidate.saturating_mul(100) + total / 2) / total
+    }
+}
+
+/// The pods of two revisions that share the traffic of one Service, for a weight between 1 and 99 percent: of
+/// `wanted` pods and the surge, the candidate gets its part, rounded, and each of the two at least one. Where `pods`
+/// says how many the candidate has, it has these, and the stable revision what is left.
+pub fn share_of(wanted: i32, surge: Surge, weight: i32, pods: Option<i32>) -> Share {
+    let total = wanted.saturating_add(surge.above.max(1)).max(2);
+    let part = (i64::from(total) * i64::from(weight.clamp(0, 100)) + 50) / 100;
+    let part = pods.unwrap_or_else(|| i32::try_from(part).unwrap_or(i32::MAX));
+    let candidate = part.clamp(1, total - 1);
+    Share {
+        candidate,
+        stable: total - candidate,
+    }
+}
+
+/// The next sizes on the way to `share`, in either direction: one takes the places of pods of the other that leave, never
+/// more than the two together are to have, never fewer ready ones than `wanted` by our doing.
+pub fn towards(share: Share, wanted: i32, leaving: Size, coming: Size) -> SizeTargets {
+    let total = share.candidate.saturating_add(share.stable);
+    let shrunk = |size: Size, target: i32, other: Size, other_target: i32| {
+        if size.asked <= target {
+            return size.asked;
+        }
+        target.max((wanted - other.ready().min(other_target)).min(size.asked))
+    };
+    let stable = shrunk(leaving, share.stable, coming, share.candidate);
+    let candidate = shrunk(coming, share.candidate, leaving, share.stable);
+    let taken = leaving
+        .present()
+        .max(stable)
+        .saturating_add(coming.present().max(candidate));
+    let room = total.saturating_sub(taken).max(0);
+    let grown = |asked: i32, target: i32, room: i32| asked.max(asked.saturating_add(room).min(target));
+    let stable_next = grown(stable, share.stable, room);
+    SizeTargets {
+        leaving: stable_next,
+        coming: grown(candidate, share.candidate, room - (stable_next - stable)),
+    }
+}
+
 /// The sizes of two revisions while nothing goes on: as they are, but for scaling.
 pub fn stand_still(pace: Pace, wanted: i32, leaving: Size, coming: Size) -> SizeTargets {
     let Surge { above, below } = match pace {

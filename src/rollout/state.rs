@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::api::{ReturnCause, RolloutState, RolloutStatus, StableHealth};
+use crate::api::{ReturnCause, RolloutCourse, RolloutState, RolloutStatus, StableHealth};
 
 /// Where a service stands, and since when.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,7 +62,50 @@ pub struct Change {
     pub stable_health: StableHealth,
     /// How far the candidate has come.
     pub progress: Progress,
+    /// How it takes the other's place; fixed when it begins.
+    pub course: Course,
 }
+
+/// How a candidate takes the place of the stable revision.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Course {
+    /// Pods are exchanged, in lots or all at once, as the strategy says.
+    Exchange,
+    /// The candidate in full size beside the stable one; then all traffic moves.
+    FullSize,
+    /// Traffic moves in steps.
+    Steps(Position),
+}
+
+/// Where a course of steps stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Position {
+    /// Which step.
+    pub stage: Stage,
+    /// The candidate's share in percent that the stage asks for.
+    pub weight: i32,
+    /// Since when its pods are ready and its traffic is in force; its duration counts from here.
+    pub in_force_at: Option<Timestamp>,
+    /// Since when that is so no more; the deadline counts from here.
+    pub wavering_since: Option<Timestamp>,
+}
+
+/// A step, or what comes after the last one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// One of the steps.
+    Step {
+        /// Its number, from 1.
+        number: i32,
+        /// The digest of what it does.
+        digest: String,
+    },
+    /// All steps are done: the candidate grows to its full size.
+    Growing,
+}
+
+/// The digest in the status that stands for [`Stage::Growing`].
+const FULL: &str = "full";
 
 /// Going back to a revision.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,6 +118,10 @@ pub struct Return {
     pub cause: ReturnCause,
     /// How far the return has come.
     pub progress: Progress,
+    /// How the candidate took traffic.
+    pub course: RolloutCourse,
+    /// The candidate's share in percent when it was given up: it keeps that until the other can take it.
+    pub weight: i32,
 }
 
 /// Why a revision is not tried now.
@@ -162,12 +209,30 @@ impl Situation {
                 }
             })
         };
+        let position = || Position {
+            stage: match status.step_digest.as_deref() {
+                None | Some(FULL) => Stage::Growing,
+                Some(digest) => Stage::Step {
+                    number: status.step.unwrap_or(1),
+                    digest: digest.to_owned(),
+                },
+            },
+            weight: status.weight.clamp(0, 100),
+            in_force_at: time(&status.in_force_at),
+            wavering_since: time(&status.wavering_since),
+        };
+        let course = || match status.course.unwrap_or_default() {
+            RolloutCourse::Exchange => Course::Exchange,
+            RolloutCourse::FullSize => Course::FullSize,
+            RolloutCourse::Steps => Course::Steps(position()),
+        };
         let change = || {
             Ok(Change {
                 stable: stable()?,
                 candidate: another()?,
                 stable_health: status.stable_health.ok_or(ImpossibleState)?,
                 progress: progress()?,
+                course: course(),
             })
         };
         let state = match status.state {
@@ -195,6 +260,8 @@ impl Situation {
                 candidate: another()?,
                 cause: status.cause.clone().ok_or(ImpossibleState)?,
                 progress: progress()?,
+                course: status.course.unwrap_or_default(),
+                weight: status.weight.clamp(0, 100),
             }),
         };
         Ok(Self {
@@ -216,6 +283,10 @@ impl Situation {
         if let Some(progress) = self.state.progress_mut() {
             progress.at = past(progress.at);
         }
+        if let Some(position) = self.state.position_mut() {
+            position.in_force_at = position.in_force_at.map(past);
+            position.wavering_since = position.wavering_since.map(past);
+        }
         self
     }
 
@@ -230,8 +301,12 @@ impl Situation {
             stable: self.state.stable().map(str::to_owned),
             candidate: self.state.candidate().map(str::to_owned),
             previous: self.previous.clone(),
+            course: None,
             step: None,
             of: None,
+            step_digest: None,
+            in_force_at: None,
+            wavering_since: None,
             weight: 0,
             effective_weight: 0,
             started_at: time(self.started_at),
@@ -256,10 +331,45 @@ impl Situation {
             }
             State::Rolling(change) | State::Promoting(change) | State::Baking(change) => {
                 status.stable_health = Some(change.stable_health);
+                status.course = Some(change.course.kind());
+                if let Course::Steps(position) = &change.course {
+                    position.write(&mut status);
+                }
             }
-            State::Returning(back) => status.cause = Some(back.cause.clone()),
+            State::Returning(back) => {
+                status.cause = Some(back.cause.clone());
+                status.course = Some(back.course);
+                status.weight = back.weight;
+            }
         }
         Some(status)
+    }
+}
+
+impl Course {
+    /// Its form in the status.
+    pub fn kind(&self) -> RolloutCourse {
+        match self {
+            Self::Exchange => RolloutCourse::Exchange,
+            Self::FullSize => RolloutCourse::FullSize,
+            Self::Steps(_) => RolloutCourse::Steps,
+        }
+    }
+}
+
+impl Position {
+    fn write(&self, status: &mut RolloutStatus) {
+        let time = |time: Option<Timestamp>| time.map(Time);
+        status.weight = self.weight;
+        status.in_force_at = time(self.in_force_at);
+        status.wavering_since = time(self.wavering_since);
+        match &self.stage {
+            Stage::Step { number, digest } => {
+                status.step = Some(*number);
+                status.step_digest = Some(digest.clone());
+            }
+            Stage::Growing => status.step_digest = Some(FULL.to_owned()),
+        }
     }
 }
 
@@ -336,6 +446,37 @@ impl State {
             Self::Starting { progress, .. } => Some(progress),
             Self::Rolling(c) | Self::Promoting(c) | Self::Baking(c) => Some(&mut c.progress),
             Self::Returning(r) => Some(&mut r.progress),
+        }
+    }
+
+    /// Where a course of steps stands.
+    pub fn position(&self) -> Option<&Position> {
+        match self {
+            Self::Rolling(c) | Self::Promoting(c) | Self::Baking(c) => match &c.course {
+                Course::Steps(position) => Some(position),
+                Course::Exchange | Course::FullSize => None,
+            },
+            Self::Fresh | Self::Starting { .. } | Self::Steady { .. } | Self::Returning(_) => None,
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn position_mut(&mut self) -> Option<&mut Position> {
+        match self {
+            Self::Rolling(c) | Self::Promoting(c) | Self::Baking(c) => match &mut c.course {
+                Course::Steps(position) => Some(position),
+                Course::Exchange | Course::FullSize => None,
+            },
+            Self::Fresh | Self::Starting { .. } | Self::Steady { .. } | Self::Returning(_) => None,
+        }
+    }
+
+    /// How the candidate takes the place of the stable revision, or took it.
+    pub fn course(&self) -> Option<RolloutCourse> {
+        match self {
+            Self::Fresh | Self::Starting { .. } | Self::Steady { .. } => None,
+            Self::Rolling(c) | Self::Promoting(c) | Self::Baking(c) => Some(c.course.kind()),
+            Self::Returning(r) => Some(r.course),
         }
     }
 }

@@ -9,8 +9,9 @@ use super::draft::Draft;
 use super::observed::{ChildKey, FailureClass, LiveChild, Observed};
 use super::replicas::Pace;
 use super::resolve::Resolution;
-use super::state::{Change, Held, Return, State};
-use super::transition::{HELD, clock_stands, deadline_fault, home_fault, is_complete};
+use super::state::{Change, Course, Held, Return, Stage, State};
+use super::stepping;
+use super::transition::{HELD, HeldBack, clock_stands, deadline_fault, held_back, home_fault, is_complete};
 use crate::api::conditions::{ConditionStatus, ConditionType};
 use crate::api::{
     Blame, HistoryEntry, InventoryEntry, MicroserviceStatus, Phase, RevisionStatus, Role, RolloutStatus,
@@ -20,6 +21,8 @@ use crate::health::{Assessment, Counts, Traffic, readiness};
 use crate::render::{ChildKind, Identity, pod_template};
 use crate::revision::{Record, changes};
 
+/// The reason of conditions while a person is waited for.
+const PAUSED: &str = "Paused";
 /// The most bytes of a message.
 const MESSAGE_BYTES: usize = 1024;
 /// The most entries of the history.
@@ -78,6 +81,13 @@ impl Summary {
             ..Self::progressing(reason, message)
         }
     }
+    /// A person is waited for.
+    fn paused(message: String) -> Self {
+        Self {
+            phase: Phase::Paused,
+            ..Self::progressing(PAUSED, message)
+        }
+    }
     fn stalled(reason: &str, message: String) -> Self {
         Self {
             phase: Phase::Degraded,
@@ -98,7 +108,7 @@ pub fn build(draft: &mut Draft<'_>, wanted: &Desired) -> MicroserviceStatus {
     let carrying = observed
         .pods
         .iter()
-        .filter(|(revision, _)| wanted.traffic.includes(revision));
+        .filter(|(revision, _)| wanted.counts(revision));
     let counts = carrying
         .map(|(_, pods)| readiness(pods))
         .fold(Counts::default(), |sum, next| Counts {
@@ -115,7 +125,7 @@ pub fn build(draft: &mut Draft<'_>, wanted: &Desired) -> MicroserviceStatus {
         ready_replicas: counts.ready,
         desired_replicas: draft.wanted(),
         ready: Some(format!("{}/{}", counts.ready, draft.wanted())),
-        selector: wanted.traffic.selector(observed.name()),
+        selector: wanted.selector(observed.name()),
         stable_revision: draft.situation.state.stable().map(str::to_owned),
         revisions: revisions(draft, wanted),
         rollout: rollout(draft, wanted),
@@ -256,10 +266,22 @@ fn steady(draft: &mut Draft<'_>, before: &MicroserviceStatus, stable: &str, held
                 "{stable} serves; {} goes out when replicas is more than 0",
                 target.name
             );
-            return if wanted == 0 {
-                Summary::healthy(message, "Stopped")
-            } else {
-                Summary::progressing("RolloutPending", format!("{} is about to go out", target.name))
+            if wanted == 0 {
+                return Summary::healthy(message, "Stopped");
+            }
+            return match held_back(draft, &target.name) {
+                Some(HeldBack::Frozen(words)) => Summary::paused(format!(
+                    "{stable} serves; {} goes out when the freeze is lifted: {words}",
+                    target.name
+                )),
+                Some(HeldBack::Queued { ahead }) => Summary::progressing(
+                    "Queued",
+                    format!(
+                        "{stable} serves; {} goes out when a rollout slot is free, {ahead} others wait before it",
+                        target.name
+                    ),
+                ),
+                None => Summary::progressing("RolloutPending", format!("{} is about to go out", target.name)),
             };
         }
         Resolution::Revision(_) => {}
@@ -312,7 +334,7 @@ fn unready_since(before: &MicroserviceStatus) -> Option<Timestamp> {
 fn changing(draft: &mut Draft<'_>, change: &Change, reason: &str, wanted: &Desired) -> Summary {
     let waiting = wanted.waiting_for.clone().unwrap_or_default();
     let past_deadline =
-        draft.deadline(change.progress) <= draft.now && reason != "Baking" && !clock_stands(draft);
+        stepping::deadline(draft, change) <= draft.now && reason != "Baking" && !clock_stands(draft);
     match draft.judge(change) {
         Assessment::Fault(fault)
             if change.stable_health == StableHealth::Broken && !is_complete(draft, change) =>
@@ -330,10 +352,23 @@ fn changing(draft: &mut Draft<'_>, change: &Change, reason: &str, wanted: &Desir
             "NoHealthyTarget",
             deadline_fault(draft, &change.candidate).message,
         ),
-        _ => Summary::progressing(
-            reason,
-            format!("{} replaces {}: {waiting}", change.candidate, change.stable),
-        ),
+        _ if draft.paused() => Summary::paused(format!(
+            "{} replaces {}: paused by a person, until the annotation {} is taken away; then: {waiting}",
+            change.candidate,
+            change.stable,
+            crate::api::annotations::PAUSE
+        )),
+        _ => {
+            let message = format!("{} replaces {}: {waiting}", change.candidate, change.stable);
+            match (&draft.situation.state, &change.course) {
+                (State::Rolling(_), Course::Steps(position))
+                    if stepping::waits_for_person(draft, change, position) =>
+                {
+                    Summary::paused(message)
+                }
+                _ => Summary::progressing(reason, message),
+            }
+        }
     }
 }
 
@@ -752,6 +787,9 @@ fn revision(draft: &Draft<'_>, wanted: &Desired, record: &Record, role: Option<R
 
 /// The share of the traffic that a revision gets, in percent.
 fn weight(draft: &Draft<'_>, wanted: &Desired, revision: &str) -> i32 {
+    if let Some(routes) = &wanted.routes {
+        return routes.weight(revision);
+    }
     match &wanted.traffic {
         TrafficTarget::Nobody => 0,
         TrafficTarget::Only(only) => {
@@ -785,9 +823,21 @@ fn rollout(draft: &Draft<'_>, wanted: &Desired) -> Option<RolloutStatus> {
         cause.message = shortened(&cause.message);
     }
     if let State::Rolling(change) | State::Promoting(change) = &draft.situation.state {
-        status.deadline = (!clock_stands(draft)).then(|| Time(draft.deadline(change.progress)));
-        status.step = Some(1);
-        status.of = Some(1);
+        let deadline = stepping::deadline(draft, change);
+        status.deadline = (!clock_stands(draft) && deadline < Timestamp::MAX).then(|| Time(deadline));
+        let steps = i32::try_from(draft.goals().len()).unwrap_or(i32::MAX);
+        match &change.course {
+            Course::Steps(position) => {
+                status.of = Some(steps);
+                if position.stage == Stage::Growing {
+                    status.step = Some(steps);
+                }
+            }
+            Course::Exchange | Course::FullSize => {
+                status.step = Some(1);
+                status.of = Some(1);
+            }
+        }
     }
     if let Some(candidate) = draft
         .situation
@@ -797,8 +847,13 @@ fn rollout(draft: &Draft<'_>, wanted: &Desired) -> Option<RolloutStatus> {
     {
         status.effective_weight = weight(draft, wanted, candidate);
         status.weight = match &draft.situation.state {
+            State::Rolling(Change {
+                course: Course::Steps(position),
+                ..
+            }) => position.weight,
             State::Rolling(change) if draft.pace(&change.stable, &change.candidate) == Pace::FullSize => 0,
-            State::Fresh | State::Steady { .. } | State::Returning(_) => 0,
+            State::Fresh | State::Steady { .. } => 0,
+            State::Returning(back) => back.weight,
             State::Starting { .. } | State::Rolling(_) | State::Promoting(_) | State::Baking(_) => 100,
         };
     }
@@ -886,6 +941,7 @@ fn without_counts(status: &MicroserviceStatus) -> MicroserviceStatus {
         rollout.ready_high = 0;
         rollout.deadline = None;
         rollout.waiting_for = None;
+        rollout.wavering_since = None;
     }
     for revision in &mut status.revisions {
         revision.replicas = 0;

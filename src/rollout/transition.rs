@@ -6,15 +6,21 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::commands;
-use super::draft::{DRAIN_SECONDS, Draft, Durable, later};
+use super::draft::{Draft, Durable, later};
 use super::edges::Edge;
+use super::observed::Slot;
 use super::plan::EventKind;
 use super::replicas::Pace;
 use super::resolve::record_of_deployment;
-use super::state::{Change, Held, Progress, Return, State};
+use super::state::{Change, Course, Held, Progress, Return, State};
 use super::status::shortened;
+use super::stepping::{self, stepping};
+use super::traffic::{RouteTarget, RoutesStanding};
 use crate::api::conditions::ConditionType;
-use crate::api::{Blame, CommandStatus, MicroserviceStatus, Phase, ReturnCause, StableHealth};
+use crate::api::{
+    Blame, CommandOutcome, CommandStatus, MicroserviceStatus, Phase, ReturnCause, RolloutCourse,
+    StableHealth, StrategyType, annotations,
+};
 use crate::health::{Assessment, Fault};
 use crate::revision::{Record, VerdictNote};
 
@@ -104,6 +110,7 @@ fn keep_time(draft: &mut Draft<'_>) {
 fn clock_stood(before: &MicroserviceStatus) -> bool {
     let held = |c: &Condition| c.type_ == ConditionType::Reconciling.as_str() && c.reason == HELD;
     before.phase == Some(Phase::Suspended)
+        || before.phase == Some(Phase::Paused)
         || before.desired_replicas == 0
         || before.conditions.iter().any(held)
 }
@@ -116,7 +123,7 @@ pub fn clock_stands(draft: &Draft<'_>) -> bool {
         }
         State::Fresh | State::Starting { .. } | State::Steady { .. } | State::Returning(_) => false,
     };
-    held || draft.suspended() || draft.wanted() == 0
+    held || draft.suspended() || draft.paused() || draft.wanted() == 0
 }
 
 /// Whether it has been our turn for half of the deadline: all pods that are asked for are ready, and nobody asked for
@@ -127,7 +134,17 @@ fn idle_for_long(draft: &Draft<'_>, coming: &str) -> bool {
     };
     let size = draft.size(coming);
     let our_turn = match &draft.situation.state {
-        State::Rolling(_) => size.counts.ready >= size.asked,
+        State::Rolling(change) => match &change.course {
+            Course::Exchange | Course::FullSize => size.counts.ready >= size.asked,
+            // What routes and hooks make it wait for is not our turn.
+            Course::Steps(position) => {
+                size.counts.ready >= size.asked && size.asked < stepping::pods_wanted(draft, change, position)
+            }
+        },
+        State::Promoting(_) if draft.by_routes() => {
+            let all = RouteTarget::only(coming);
+            size.counts.ready >= size.asked && matches!(draft.routes(&all), RoutesStanding::Unwritten(_))
+        }
         State::Promoting(_) => size.counts.ready >= size.asked && !draft.selects_only(coming),
         State::Fresh
         | State::Starting { .. }
@@ -313,6 +330,7 @@ fn rest_on(draft: &mut Draft<'_>, stable: String) {
         draft.commands.push(CommandStatus {
             verb: commands::ROLLBACK.to_owned(),
             value,
+            outcome: None,
         });
     }
     match serving_beside(draft, &stable) {
@@ -334,10 +352,20 @@ fn rest_on(draft: &mut Draft<'_>, stable: String) {
                     candidate,
                     cause,
                     progress,
+                    course: unknown_course(draft),
+                    weight: 100,
                 }),
             );
         }
         None => draft.enter(Edge::Repair, State::Steady { stable, held: None }),
+    }
+}
+
+/// How traffic is moved where it is not known how it was: as the strategy says now.
+fn unknown_course(draft: &Draft<'_>) -> RolloutCourse {
+    match draft.strategy_type() {
+        StrategyType::RollingUpdate | StrategyType::Recreate => RolloutCourse::Exchange,
+        StrategyType::Canary | StrategyType::BlueGreen => RolloutCourse::FullSize,
     }
 }
 
@@ -493,8 +521,45 @@ fn steady(draft: &mut Draft<'_>, stable: &str, held: Option<&Held>) {
         return draft.wake(at);
     }
     // Without pods nothing can be tried out: the candidate goes out when the service is started.
-    if draft.wanted() > 0 {
+    if draft.wanted() > 0 && held_back(draft, &target.name).is_none() {
         roll(draft, stable, target, again);
+    }
+}
+
+/// Why a revision does not go out although nothing is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HeldBack {
+    /// A person froze the service.
+    Frozen(String),
+    /// As many rollouts as are allowed are under way.
+    Queued {
+        /// How many others wait that came before.
+        ahead: usize,
+    },
+}
+
+/// What keeps `target` from going out.
+pub fn held_back(draft: &Draft<'_>, target: &str) -> Option<HeldBack> {
+    if let Some(words) = commands::frozen(draft.observed) {
+        return Some(HeldBack::Frozen(words.to_owned()));
+    }
+    match draft.observed.slot {
+        Slot::Taken { ahead } if !draft.expedited(target) => Some(HeldBack::Queued { ahead }),
+        Slot::Taken { .. } | Slot::Free => None,
+    }
+}
+
+/// How a revision is going to take the place of the stable one.
+fn course_of(draft: &Draft<'_>, target: &str) -> Course {
+    match draft.strategy_type() {
+        StrategyType::RollingUpdate | StrategyType::Recreate => Course::Exchange,
+        StrategyType::Canary | StrategyType::BlueGreen => {
+            if draft.carried_everything(target) || draft.expedited(target) {
+                Course::FullSize
+            } else {
+                Course::Steps(super::steps::position_at(&draft.goals(), 1, 0))
+            }
+        }
     }
 }
 
@@ -540,6 +605,7 @@ fn begin_trial(draft: &mut Draft<'_>, target: &mut Record, again: Option<&Held>)
         draft.commands.push(CommandStatus {
             verb: commands::RETRY.to_owned(),
             value,
+            outcome: None,
         });
     }
     if rejected.is_some() {
@@ -580,6 +646,7 @@ fn roll(draft: &mut Draft<'_>, stable: &str, mut target: Record, again: Option<&
     }) {
         draft.event(EventKind::Warning, "RejectedImage", note);
     }
+    let course = course_of(draft, &target.name);
     let candidate = remember(draft, target);
     draft.event(
         EventKind::Normal,
@@ -600,6 +667,7 @@ fn roll(draft: &mut Draft<'_>, stable: &str, mut target: Record, again: Option<&
                 StableHealth::Broken
             },
             progress: Progress::none(draft.now),
+            course,
         }),
     );
 }
@@ -612,7 +680,7 @@ fn interrupted(draft: &mut Draft<'_>, change: &Change) -> Option<()> {
         leave(draft, change, to);
         return Some(());
     }
-    if superseded(draft, change) {
+    if aborted(draft, change) || superseded(draft, change) {
         return Some(());
     }
     match draft.judge(change) {
@@ -632,7 +700,72 @@ fn interrupted(draft: &mut Draft<'_>, change: &Change) -> Option<()> {
         Assessment::Watching { recheck } => draft.wake(recheck),
         Assessment::Fine => {}
     }
-    draft.suspended().then_some(())
+    (draft.suspended() || draft.paused()).then_some(())
+}
+
+/// A person takes the candidate back.
+fn aborted(draft: &mut Draft<'_>, change: &Change) -> bool {
+    let value = draft.named(&change.candidate).trial_value();
+    if !draft.asked(annotations::ABORT, &value) {
+        return false;
+    }
+    draft.done(commands::ABORT, value, CommandOutcome::Done);
+    let cause = ReturnCause {
+        blame: Blame::Person,
+        reason: "Aborted".to_owned(),
+        message: format!("a person aborted the rollout of {}", change.candidate),
+    };
+    go_back(draft, Edge::Abort, &change.stable, &change.candidate, cause);
+    true
+}
+
+/// Tells of commands that name another rollout, trial or step than the present one: they hit nothing, now or later.
+pub fn ignore_stale_commands(draft: &mut Draft<'_>) {
+    for (verb, annotation) in commands::ONCE {
+        let Some(value) = draft.observed.annotation(annotation).map(str::to_owned) else {
+            continue;
+        };
+        let before = draft.commands.len();
+        if meant(draft, verb, &value) {
+            continue;
+        }
+        draft.done(verb, value.clone(), CommandOutcome::Ignored);
+        if draft.commands.len() > before {
+            let note = format!("{verb} {value} is not what goes on now ({})", present(draft));
+            draft.event(EventKind::Warning, "CommandIgnored", note);
+            draft.durable = Durable::Always;
+        }
+    }
+}
+
+/// Whether a command names what goes on.
+fn meant(draft: &Draft<'_>, verb: &str, value: &str) -> bool {
+    let (State::Rolling(change) | State::Promoting(change) | State::Baking(change)) = &draft.situation.state
+    else {
+        return false;
+    };
+    let named = draft.named(&change.candidate);
+    let step = stepping::number(change);
+    match verb {
+        commands::PROMOTE => step.is_some_and(|step| value == named.step_value(step)),
+        commands::PROMOTE_FULL => {
+            value == named.trial_value() && matches!(draft.situation.state, State::Rolling(_))
+        }
+        _ => value == named.trial_value(),
+    }
+}
+
+/// What goes on, in the words of commands.
+fn present(draft: &Draft<'_>) -> String {
+    match &draft.situation.state {
+        State::Rolling(change) | State::Promoting(change) | State::Baking(change) => {
+            let named = draft.named(&change.candidate);
+            stepping::number(change).map_or_else(|| named.trial_value(), |step| named.step_value(step))
+        }
+        State::Fresh | State::Starting { .. } | State::Steady { .. } | State::Returning(_) => {
+            "no rollout that could be promoted or aborted".to_owned()
+        }
+    }
 }
 
 /// Whether all pods of the candidate are ready.
@@ -691,13 +824,24 @@ fn fix_forward(draft: &mut Draft<'_>, stable: &str, candidate: &str, mut target:
         candidate,
         stable_health: StableHealth::Broken,
         progress: Progress::none(draft.now),
+        // There is nothing to protect by steps.
+        course: match draft.strategy_type() {
+            StrategyType::RollingUpdate | StrategyType::Recreate => Course::Exchange,
+            StrategyType::Canary | StrategyType::BlueGreen => Course::FullSize,
+        },
     };
     draft.enter(Edge::FixForward, State::Rolling(change));
 }
 
 fn rolling(draft: &mut Draft<'_>, change: Change) {
     let wanted = draft.wanted();
-    if interrupted(draft, &change).is_some() || wanted == 0 || past_deadline(draft, &change) {
+    if interrupted(draft, &change).is_some() || wanted == 0 {
+        return;
+    }
+    if let Course::Steps(position) = change.course.clone() {
+        return stepping(draft, change, position);
+    }
+    if past_deadline(draft, &change) {
         return;
     }
     let (stable, candidate) = (draft.size(&change.stable), draft.size(&change.candidate));
@@ -723,9 +867,14 @@ fn promoting(draft: &mut Draft<'_>, change: Change) {
     if interrupted(draft, &change).is_some() || draft.wanted() == 0 {
         return;
     }
-    if draft.counts(&change.candidate).ready >= draft.wanted() && draft.in_force(&change.candidate) {
+    draft.wake_for_routes();
+    if draft.counts(&change.candidate).ready >= draft.wanted()
+        && draft.in_force(&change.candidate)
+        && draft.routes_lead_only_to(&change.candidate)
+    {
         draft.enter(Edge::Bake, State::Baking(change));
     } else {
+        draft.wake_for_settling(&change.candidate);
         past_deadline(draft, &change);
     }
 }
@@ -733,9 +882,14 @@ fn promoting(draft: &mut Draft<'_>, change: Change) {
 fn baking(draft: &mut Draft<'_>, change: Change) {
     let since = draft.situation.since.unwrap_or(draft.now);
     let strategy = draft.observed.spec().operation.strategy();
-    let end = later(since, strategy.bake_seconds());
+    let drain = later(since, strategy.drain_seconds());
+    // What flips needs its time to drain also without a bake.
+    let end = match change.course {
+        Course::Exchange => later(since, strategy.bake_seconds()),
+        Course::FullSize | Course::Steps(_) => later(since, strategy.bake_seconds()).max(drain),
+    };
     draft.wake(end);
-    draft.wake(later(since, DRAIN_SECONDS));
+    draft.wake(drain);
     if interrupted(draft, &change).is_some() || end > draft.now {
         return;
     }
@@ -751,8 +905,8 @@ fn baking(draft: &mut Draft<'_>, change: Change) {
     }
 }
 
-fn past_deadline(draft: &mut Draft<'_>, change: &Change) -> bool {
-    let deadline = draft.deadline(change.progress);
+pub fn past_deadline(draft: &mut Draft<'_>, change: &Change) -> bool {
+    let deadline = stepping::deadline(draft, change);
     if deadline > draft.now {
         draft.wake(deadline);
         return false;
@@ -762,7 +916,8 @@ fn past_deadline(draft: &mut Draft<'_>, change: &Change) -> bool {
     let stable = draft.counts(&change.stable);
     let shared = stable.live > 0 && stable.ready == 0;
     if change.stable_health == StableHealth::Healthy && !shared {
-        let fault = deadline_fault(draft, &change.candidate);
+        let fault =
+            stepping::route_fault(draft, change).unwrap_or_else(|| deadline_fault(draft, &change.candidate));
         reject(draft, change, fault);
         return true;
     }
@@ -818,7 +973,7 @@ fn finish(draft: &mut Draft<'_>, change: &Change) {
 
 // --- the way back
 
-fn reject(draft: &mut Draft<'_>, change: &Change, fault: Fault) {
+pub fn reject(draft: &mut Draft<'_>, change: &Change, fault: Fault) {
     let cause = ReturnCause {
         blame: fault.blame,
         reason: fault.reason,
@@ -853,6 +1008,7 @@ fn rollback(draft: &mut Draft<'_>, named: &str, serving: &str, to: String) {
     draft.commands.push(CommandStatus {
         verb: commands::ROLLBACK.to_owned(),
         value,
+        outcome: None,
     });
     let seq = draft.situation.seq;
     if draft.situation.state.stable() != Some(to.as_str())
@@ -889,6 +1045,19 @@ fn go_back(draft: &mut Draft<'_>, edge: Edge, home: &str, from: &str, cause: Ret
         reason,
         format!("from {from} to {home}: {}: {}", cause.reason, cause.message),
     );
+    let course = draft
+        .situation
+        .state
+        .course()
+        .unwrap_or_else(|| unknown_course(draft));
+    let weight = match &draft.situation.state {
+        State::Rolling(change) => match &change.course {
+            Course::Steps(position) => stepping::weight_on_routes(draft, change, position),
+            Course::Exchange | Course::FullSize => 0,
+        },
+        State::Promoting(_) | State::Baking(_) | State::Steady { .. } => 100,
+        State::Fresh | State::Starting { .. } | State::Returning(_) => 100,
+    };
     draft.enter(
         edge,
         State::Returning(Return {
@@ -896,6 +1065,8 @@ fn go_back(draft: &mut Draft<'_>, edge: Edge, home: &str, from: &str, cause: Ret
             candidate: from.to_owned(),
             cause,
             progress: Progress::none(draft.now),
+            course,
+            weight,
         }),
     );
 }
@@ -905,9 +1076,17 @@ fn returning(draft: &mut Draft<'_>, back: &Return) {
     let deadline = draft.deadline(back.progress);
     // What cannot get better by waiting is the end as well: where nothing else is left, the next change may come.
     let enough = home.ready >= draft.wanted() || (home.ready > 0 && deadline <= draft.now);
-    if enough && left.asked == 0 && left.counts.live == 0 && draft.in_force(&back.stable) {
+    draft.wake_for_routes();
+    draft.wakes.extend(draft.rest_at());
+    if enough
+        && left.asked == 0
+        && left.counts.live == 0
+        && draft.in_force(&back.stable)
+        && draft.routes_lead_only_to(&back.stable)
+    {
         return returned(draft, back);
     }
+    draft.wake_for_settling(&back.stable);
     let target = draft
         .target()
         .filter(|t| t.name != back.candidate && t.name != back.stable)

@@ -210,7 +210,7 @@ pub fn written(world: &mut World, observed: &Observed, plan: &Plan, step: &Step,
     };
     match step {
         Step::Checkpoint(status) => remember(world, observed, before, status),
-        Step::Apply(apply) if apply.child.kind == ChildKind::Service => {
+        Step::Apply(apply) if apply.child.kind == ChildKind::Service && apply.child.name == NAME => {
             traffic(world, observed, rollout, &apply.child.object);
         }
         Step::Apply(apply) if apply.child.kind == ChildKind::Deployment => {
@@ -276,7 +276,9 @@ fn asked(objects: &BTreeMap<(ChildKind, String), Stored>, revision: &str) -> i32
 /// Two revisions together are never asked for more pods than the surge allows.
 fn sizes(world: &World, observed: &Observed, rollout: &RolloutStatus, before: &View) {
     // A change that flips traffic has both at full size, and says so by a weight of 0.
-    let lots = rollout.state == RolloutState::Rolling && rollout.weight > 0;
+    // After the last step the candidate grows to full size beside the other.
+    let growing = rollout.step_digest.as_deref() == Some("full");
+    let lots = rollout.state == RolloutState::Rolling && rollout.weight > 0 && !growing;
     if !lots || strategy_type(observed) == StrategyType::Recreate {
         return;
     }

@@ -5,8 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use jiff::{SignedDuration, Timestamp};
 use microservice_operator::api::{
-    Blame, CommandStatus, MicroserviceStatus, Phase, ReturnCause, RolloutState, RolloutStatus, StableHealth,
-    annotations,
+    Blame, CommandStatus, MicroserviceStatus, Phase, ReturnCause, RolloutCourse, RolloutState, RolloutStatus,
+    StableHealth, annotations,
 };
 use microservice_operator::render::ChildKind;
 use microservice_operator::rollout::{FailureClass, Worth, plan};
@@ -342,7 +342,11 @@ fn edge_numbers() -> impl Strategy<Value = i64> {
 }
 
 fn commands() -> impl Strategy<Value = Vec<CommandStatus>> {
-    let one = ("\\PC{0,9}", "\\PC{0,9}").prop_map(|(verb, value)| CommandStatus { verb, value });
+    let one = ("\\PC{0,9}", "\\PC{0,9}").prop_map(|(verb, value)| CommandStatus {
+        verb,
+        value,
+        outcome: None,
+    });
     proptest::collection::vec(one, 0..3)
 }
 
@@ -367,7 +371,10 @@ prop_compose! {
             weight: small(trial), effective_weight: 0, started_at, step_started_at, progress_at,
             ready_high: small(ready_high), deadline: None, waiting_for: Some(words.clone()), stable_health,
             cause: blame.map(|blame| ReturnCause { blame, reason: String::new(), message: words.clone() }),
-            retry_at,
+            course: [None, Some(RolloutCourse::Exchange), Some(RolloutCourse::FullSize), Some(RolloutCourse::Steps)]
+                [usize::try_from(seq.rem_euclid(4)).unwrap()],
+            step_digest: (trial % 2 == 0).then(|| words.chars().take(10).collect()),
+            in_force_at: retry_at.clone(), wavering_since: None, retry_at,
         }
     }
 }

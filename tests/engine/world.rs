@@ -335,8 +335,8 @@ impl World {
                 edges: plan.edges.clone(),
                 to,
             });
-            self.events.extend(plan.events.clone());
         }
+        self.events.extend(plan.events.clone());
     }
 
     pub fn record(&mut self, step: &Step) {

@@ -8,4 +8,5 @@ pub mod people;
 mod refused;
 mod scale;
 mod status;
+pub mod steps;
 pub mod update;

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -62,7 +63,7 @@ func openCache() (*cache, error) {
 		return nil, fmt.Errorf("cannot find a directory for the binaries: %w", err)
 	}
 	c := &cache{filepath.Join(base, "microservice-operator", "cluster"), source, map[string]string{}}
-	for _, a := range append(imageArtefacts, kubernetesArtefact, kwokArtefact) {
+	for _, a := range slices.Concat(imageArtefacts, addonArtefacts(), []artefact{kubernetesArtefact, kwokArtefact}) {
 		key, err := c.key(a)
 		if err != nil {
 			return nil, err
@@ -257,18 +258,19 @@ func (c *cache) bundle() (string, error) {
 
 func runBuild(args []string) error {
 	flags, _ := newFlags("build")
+	all := flags.Bool("all", false, "build kwok and the addons too")
 	withKwok := flags.Bool("kwok", false, "build kwok too, which plays simulated nodes")
 	if positional, rest, err := parse(flags, args); err != nil {
 		return err
 	} else if len(positional)+len(rest) > 0 {
-		return errors.New("usage: cluster build [--kwok]")
+		return errors.New("usage: cluster build [--kwok] [--all]")
 	}
 	c, err := openCache()
 	if err != nil {
 		return err
 	}
 	wanted := append([]artefact{kubernetesArtefact}, imageArtefacts...)
-	if *withKwok || os.Geteuid() != 0 {
+	if *withKwok || *all || os.Geteuid() != 0 {
 		wanted = append(wanted, kwokArtefact)
 	}
 	if err := c.build(wanted); err != nil {
@@ -276,6 +278,14 @@ func runBuild(args []string) error {
 	}
 	if _, err := c.bundle(); err != nil {
 		return err
+	}
+	if *all {
+		for _, name := range sortedNames(addons()) {
+			if err := c.buildAddon(addons()[name]); err != nil {
+				return err
+			}
+		}
+		wanted = append(wanted, addonArtefacts()...)
 	}
 	for _, a := range wanted {
 		fmt.Println(c.path(a))

@@ -81,7 +81,7 @@ func TestModulesOfCRDsArePinned(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, m := range crdModules {
-		if _, err := pinnedVersion(filepath.Join(source, "tools", "crds", "go.mod"), m.module); err != nil {
+		if _, err := pinnedVersion(filepath.Join(source, "tools", m.pins, "go.mod"), m.module); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

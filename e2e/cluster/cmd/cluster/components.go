@@ -14,6 +14,8 @@ type component struct {
 	name   string
 	binary string
 	args   []string
+	// env is laid over what all components see.
+	env []string
 }
 
 // The names of the components.
@@ -28,6 +30,14 @@ const (
 	kwok              = "kwok"
 )
 
+// The names of the components that addons have.
+const (
+	istiod        = "istiod"
+	envoy         = "envoy"
+	metricsServer = "metrics-server"
+	traefik       = "traefik"
+)
+
 // aliases are the names that the command line takes beside the full ones.
 var aliases = map[string]string{
 	"apiserver":          apiserver,
@@ -38,6 +48,10 @@ var aliases = map[string]string{
 	containerd:           containerd,
 	kubelet:              kubelet,
 	kwok:                 kwok,
+	istiod:               istiod,
+	envoy:                envoy,
+	metricsServer:        metricsServer,
+	traefik:              traefik,
 }
 
 func componentAliases() []string {
@@ -63,7 +77,7 @@ func componentByAlias(alias string) (string, bool) {
 func components(l layout, c config) map[string]component {
 	all := map[string]component{}
 	add := func(name, binary string, args ...string) {
-		all[name] = component{name, binary, args}
+		all[name] = component{name: name, binary: binary, args: args}
 	}
 	localURL := func(port int) string { return fmt.Sprintf("http://127.0.0.1:%d", port) }
 	number := func(flag string, n int) string { return fmt.Sprintf("--%s=%d", flag, n) }

@@ -90,6 +90,9 @@ func TestFreePortsDiffer(t *testing.T) {
 
 func TestAliasesNameComponents(t *testing.T) {
 	known := components("/tmp/x", config{Mode: real, Kwok: "/kwok"})
+	for _, name := range []string{istiod, envoy, metricsServer, traefik} { // of addons
+		known[name] = component{}
+	}
 	for _, alias := range componentAliases() {
 		name, ok := componentByAlias(alias)
 		if _, exists := known[name]; !ok || !exists {

@@ -3,6 +3,7 @@ package main
 // The control socket, on which init takes orders about its components, and the commands that give them.
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -46,6 +47,7 @@ func serveControl(m *manager) error {
 			http.Error(w, err.Error(), http.StatusConflict)
 		}
 	})
+	serveRegistrations(routes, m)
 	routes.HandleFunc("POST /nodes/{name}", func(w http.ResponseWriter, r *http.Request) {
 		if err := m.addNode(r.Context(), r.PathValue("name")); err != nil {
 			http.Error(w, err.Error(), http.StatusConflict)
@@ -80,6 +82,20 @@ func (m *manager) act(ctx context.Context, name, action string) error {
 
 // order sends a request to the control socket of a cluster and returns the answer.
 func order(l layout, method, path string) ([]byte, error) {
+	return send(l, method, path, nil)
+}
+
+// sendOrder is an order with an object as its body.
+func sendOrder(l layout, method, path string, object any) error {
+	data, err := json.Marshal(object)
+	if err != nil {
+		return err
+	}
+	_, err = send(l, method, path, bytes.NewReader(data))
+	return err
+}
+
+func send(l layout, method, path string, body io.Reader) ([]byte, error) {
 	if _, err := l.state(); err != nil {
 		return nil, err
 	}
@@ -89,7 +105,7 @@ func order(l layout, method, path string) ([]byte, error) {
 			return (&net.Dialer{}).DialContext(ctx, "unix", l.controlSocket())
 		}},
 	}
-	request, err := http.NewRequest(method, "http://cluster"+path, nil)
+	request, err := http.NewRequest(method, "http://cluster"+path, body)
 	if err != nil {
 		return nil, err
 	}

@@ -13,21 +13,24 @@ import (
 	"strings"
 )
 
-// crdModule says where a module keeps its CustomResourceDefinitions. Its version is pinned in tools/crds/go.mod.
+// crdModule says where a module keeps its CustomResourceDefinitions. Its version is pinned in tools/PINS/go.mod.
 type crdModule struct {
-	module, prefix string
-	resources      []string
+	pins, module, prefix string
+	resources            []string
 }
 
 var crdModules = map[string]crdModule{
 	"gateway-api": {
-		"sigs.k8s.io/gateway-api", "config/crd/standard/gateway.networking.k8s.io_",
-		[]string{"gatewayclasses", "gateways", "httproutes", "grpcroutes", "referencegrants"},
+		"crds", "sigs.k8s.io/gateway-api", "config/crd/standard/gateway.networking.k8s.io_",
+		// Traefik waits for all of the standard channel that it knows.
+		[]string{"gatewayclasses", "gateways", "httproutes", "grpcroutes", "referencegrants", "tlsroutes", "backendtlspolicies"},
 	},
 	"prometheus-operator": {
-		"github.com/prometheus-operator/prometheus-operator", "example/prometheus-operator-crd/monitoring.coreos.com_",
+		"crds", "github.com/prometheus-operator/prometheus-operator", "example/prometheus-operator-crd/monitoring.coreos.com_",
 		[]string{"servicemonitors", "podmonitors", "prometheusrules", "prometheuses"},
 	},
+	// All in one file.
+	"istio": {"istio", "istio.io/istio", "manifests/charts/base/files/crd-all.gen", []string{""}},
 }
 
 func crdNames() []string { return sortedNames(crdModules) }
@@ -37,28 +40,38 @@ func runCRDs(args []string) error {
 	if len(args) != 1 || crdModules[args[0]].module == "" {
 		return fmt.Errorf("usage: cluster crds %s", strings.Join(crdNames(), "|"))
 	}
-	wanted := crdModules[args[0]]
-	dir, err := moduleDir(wanted.module)
+	definitions, err := definitionsOf(crdModules[args[0]])
 	if err != nil {
 		return err
 	}
+	_, err = os.Stdout.Write(definitions)
+	return err
+}
+
+// definitionsOf returns the definitions of a module as one stream of YAML.
+func definitionsOf(wanted crdModule) ([]byte, error) {
+	dir, err := moduleDir(wanted.pins, wanted.module)
+	if err != nil {
+		return nil, err
+	}
+	var all bytes.Buffer
 	for _, resource := range wanted.resources {
 		definition, err := os.ReadFile(filepath.Join(dir, wanted.prefix+resource+".yaml"))
 		if err != nil {
-			return fmt.Errorf("the module %s has changed its layout: %w", wanted.module, err)
+			return nil, fmt.Errorf("the module %s has changed its layout: %w", wanted.module, err)
 		}
-		fmt.Printf("---\n%s\n", bytes.TrimSpace(definition))
+		fmt.Fprintf(&all, "---\n%s\n", bytes.TrimSpace(definition))
 	}
-	return nil
+	return all.Bytes(), nil
 }
 
 // moduleDir downloads a module at its pinned version, unless it was already, and returns where it lies.
-func moduleDir(module string) (string, error) {
+func moduleDir(tool, module string) (string, error) {
 	source, err := sourceDir()
 	if err != nil {
 		return "", err
 	}
-	pins := filepath.Join(source, "tools", "crds")
+	pins := filepath.Join(source, "tools", tool)
 	version, err := pinnedVersion(filepath.Join(pins, "go.mod"), module)
 	if err != nil {
 		return "", err

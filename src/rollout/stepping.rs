@@ -1,0 +1,466 @@
+//! Decisions within a course of steps: when a step is in force, when it ends, and what it waits for.
+
+use jiff::Timestamp;
+
+use super::commands;
+use super::draft::{Draft, Durable, later};
+use super::edges::Edge;
+use super::replicas::{Share, share_of};
+use super::state::{Change, Course, Position, Progress, Stage, State};
+use super::steps::{
+    Goal, GoalEnd, GoalSize, goal_at, goal_before, position_after, position_past, repositioned,
+};
+use super::traffic::{RouteTarget, RoutesStanding};
+use super::transition::{self, past_deadline, reject};
+use crate::api::{Blame, CoarseWeights, CommandOutcome, annotations};
+use crate::health::Fault;
+
+/// How a step stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StepStanding {
+    /// Its pods are ready and its traffic is in force.
+    InForce,
+    /// Not yet.
+    Waiting {
+        /// For what.
+        on: WaitingOn,
+        /// In words.
+        words: String,
+    },
+}
+
+/// What a step waits for before it is in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitingOn {
+    /// Pods: under the deadline.
+    Pods,
+    /// Routes or endpoints: under the deadline.
+    Traffic,
+    /// A person, because pods are too few for the weight.
+    Person,
+}
+
+impl StepStanding {
+    fn waiting(on: WaitingOn, words: impl Into<String>) -> Self {
+        Self::Waiting {
+            on,
+            words: words.into(),
+        }
+    }
+}
+
+/// The number of the step of `change`, from 1.
+pub fn number(change: &Change) -> Option<i32> {
+    match &change.course {
+        Course::Steps(Position {
+            stage: Stage::Step { number, .. },
+            ..
+        }) => Some(*number),
+        Course::Steps(_) | Course::Exchange | Course::FullSize => None,
+    }
+}
+
+/// The goal of a position under the present strategy.
+pub fn goal(draft: &Draft<'_>, position: &Position) -> Goal {
+    goal_at(&draft.goals(), position)
+}
+
+/// How many pods the candidate is to have at a position.
+pub fn pods_wanted(draft: &Draft<'_>, change: &Change, position: &Position) -> i32 {
+    share(draft, change, &goal(draft, position)).candidate
+}
+
+/// The numbers of pods that a goal means.
+pub fn share(draft: &Draft<'_>, change: &Change, goal: &Goal) -> Share {
+    let wanted = draft.wanted();
+    let alone = |candidate: i32| Share {
+        candidate,
+        stable: wanted,
+    };
+    let _ = change;
+    match goal.size {
+        GoalSize::Full => alone(wanted),
+        _ if goal.weight >= 100 => alone(wanted),
+        GoalSize::Pods(pods) if draft.by_routes() || !draft.served() || goal.weight == 0 => alone(pods),
+        GoalSize::Weight if !draft.served() || goal.weight == 0 => alone(1),
+        GoalSize::Weight if draft.by_routes() => alone(((goal.weight * wanted + 99) / 100).max(1)),
+        GoalSize::Weight => share_of(wanted, draft.surge(), goal.weight, None),
+        GoalSize::Pods(pods) => share_of(wanted, draft.surge(), goal.weight, Some(pods)),
+    }
+}
+
+/// Pods of the candidate that have to be ready before any traffic moves at a position. Where pods share the traffic of
+/// the Service, the others take the places of pods that leave, one by one, after that.
+pub fn entry_pods(draft: &Draft<'_>, change: &Change, goal: &Goal) -> i32 {
+    let share = share(draft, change, goal);
+    if draft.by_routes() || goal.weight == 0 || goal.weight >= 100 || !draft.served() {
+        share.candidate
+    } else {
+        share.candidate.min(draft.surge().above.max(1))
+    }
+}
+
+/// Where the traffic of a goal is to go by the routes.
+pub fn route_target(change: &Change, goal: &Goal) -> RouteTarget {
+    RouteTarget::step(&change.stable, &change.candidate, goal)
+}
+
+/// Whether the traffic of the present step has moved, or may: its pods have been ready long enough, and nothing that
+/// it waits for beforehand is left. What has moved is not taken back when a pod is lost: that is for the verdicts.
+pub fn may_move(draft: &Draft<'_>, change: &Change, position: &Position, goal: &Goal) -> bool {
+    if position.in_force_at.is_some() {
+        return true;
+    }
+    let moved = if draft.by_routes() {
+        !matches!(
+            draft.routes(&route_target(change, goal)),
+            RoutesStanding::Unwritten(_)
+        )
+    } else {
+        draft.reaches(&change.candidate) && goal.weight > 0 && coarse(draft, change, goal).is_none()
+    };
+    moved || (ready_to_move(draft, change, goal).is_none() && !transition::clock_stands(draft))
+}
+
+/// What has to be waited for before traffic moves.
+fn ready_to_move(draft: &Draft<'_>, change: &Change, goal: &Goal) -> Option<StepStanding> {
+    let needed = entry_pods(draft, change, goal);
+    let settled = draft.settled(&change.candidate);
+    if settled < needed {
+        let ready = draft.counts(&change.candidate).ready;
+        let words = if ready >= needed {
+            format!("pods of {} to settle", change.candidate)
+        } else {
+            format!("{ready} of {needed} pods of {} are ready", change.candidate)
+        };
+        return Some(StepStanding::waiting(WaitingOn::Pods, words));
+    }
+    if draft.by_routes() && goal.sends_requests() && draft.endpoints_of(&change.candidate) < needed {
+        let words = format!("the endpoints of Service {} to be listed", change.candidate);
+        return Some(StepStanding::waiting(WaitingOn::Traffic, words));
+    }
+    let home = super::desired::stable_pods(draft, change, goal);
+    if draft.by_routes()
+        && draft.counts(&change.stable).ready < home
+        && draft.counts(&change.stable).ready > 0
+    {
+        let words = format!(
+            "{} of {home} pods of {} are ready",
+            draft.counts(&change.stable).ready,
+            change.stable
+        );
+        if draft.observed.spec().operation.strategy().stable_scale() == crate::api::StableScale::Follow {
+            return Some(StepStanding::waiting(WaitingOn::Pods, words));
+        }
+    }
+    coarse(draft, change, goal)
+}
+
+/// Where pods are too few for the weight, and the strategy wants a person to know: `None` where one has said promote.
+fn coarse(draft: &Draft<'_>, change: &Change, goal: &Goal) -> Option<StepStanding> {
+    if !is_coarse(draft, change, goal) || promoted(draft, change) {
+        return None;
+    }
+    let share = share(draft, change, goal);
+    let effective = share.percent();
+    let words = format!(
+        "a person: {} of {} pods get {effective} % instead of {} %; say promote to go on so, raise replicas, or set \
+         coarseWeights",
+        share.candidate,
+        share.candidate.saturating_add(share.stable),
+        goal.weight
+    );
+    Some(StepStanding::waiting(WaitingOn::Person, words))
+}
+
+/// Whether the pods allow no share near the one that a step is the first to ask for, and the strategy minds.
+fn is_coarse(draft: &Draft<'_>, change: &Change, goal: &Goal) -> bool {
+    if draft.by_routes() || !draft.served() || goal.weight == 0 || goal.weight >= 100 {
+        return false;
+    }
+    let before = match &change.course {
+        Course::Steps(position) => goal_before(&draft.goals(), position).map_or(0, |before| before.weight),
+        Course::Exchange | Course::FullSize => 0,
+    };
+    let policy = draft.observed.spec().operation.strategy().coarse_weights();
+    goal.size != GoalSize::Full
+        && goal.weight != before
+        && policy != CoarseWeights::Allow
+        && share(draft, change, goal).percent() > 2 * goal.weight
+}
+
+/// Whether a person has said promote for the present step.
+fn promoted(draft: &Draft<'_>, change: &Change) -> bool {
+    let Some(number) = number(change) else {
+        return false;
+    };
+    let value = draft.named(&change.candidate).step_value(number);
+    draft.asked(annotations::PROMOTE, &value)
+}
+
+/// How the present step stands.
+pub fn standing(draft: &Draft<'_>, change: &Change, position: &Position) -> StepStanding {
+    let goal = goal(draft, position);
+    if position.in_force_at.is_none()
+        && let Some(waiting) = ready_to_move(draft, change, &goal)
+    {
+        return waiting;
+    }
+    let share = share(draft, change, &goal);
+    let candidate = draft.size(&change.candidate);
+    if candidate.counts.ready < share.candidate || candidate.asked != share.candidate {
+        let words = format!(
+            "{} of {} pods of {} are ready",
+            candidate.counts.ready, share.candidate, change.candidate
+        );
+        return StepStanding::waiting(WaitingOn::Pods, words);
+    }
+    if draft.by_routes() {
+        return match draft.routes(&route_target(change, &goal)) {
+            RoutesStanding::InForce => StepStanding::InForce,
+            RoutesStanding::Unwritten(words) | RoutesStanding::Waiting(words) => {
+                StepStanding::waiting(WaitingOn::Traffic, words)
+            }
+        };
+    }
+    if goal.weight == 0 || !draft.served() {
+        return StepStanding::InForce;
+    }
+    if goal.weight >= 100 {
+        return if draft.in_force(&change.candidate) {
+            StepStanding::InForce
+        } else {
+            StepStanding::waiting(
+                WaitingOn::Traffic,
+                format!(
+                    "Service {} to lead to {}",
+                    draft.observed.name(),
+                    change.candidate
+                ),
+            )
+        };
+    }
+    let stable = draft.size(&change.stable);
+    let growing = matches!(position.stage, Stage::Growing);
+    if !growing && (stable.asked != share.stable || stable.counts.live != share.stable) {
+        let words = format!(
+            "{} to have {} pods, it has {}",
+            change.stable, share.stable, stable.counts.live
+        );
+        return StepStanding::waiting(WaitingOn::Pods, words);
+    }
+    if !draft.reaches(&change.candidate) {
+        let words = format!(
+            "Service {} to lead to {} too",
+            draft.observed.name(),
+            change.candidate
+        );
+        return StepStanding::waiting(WaitingOn::Traffic, words);
+    }
+    StepStanding::InForce
+}
+
+/// Takes the edges of a course of steps.
+pub fn stepping(draft: &mut Draft<'_>, change: Change, position: Position) {
+    if let Some(moved) = repositioned(&draft.goals(), &position) {
+        return enter(draft, Edge::Reposition, change, moved);
+    }
+    let (stable, candidate) = (draft.counts(&change.stable), draft.counts(&change.candidate));
+    if stable.ready == 0 && candidate.ready > 0 && draft.stray_pods() == 0 {
+        return draft.enter(Edge::PromoteAtOnce, State::Promoting(change));
+    }
+    if position.stage != Stage::Growing && skipped(draft, &change) {
+        let past = position_past(&position);
+        return enter(draft, Edge::Skip, change, past);
+    }
+    draft.wake_for_settling(&change.candidate);
+    draft.wake_for_routes();
+    match (standing(draft, &change, &position), position.in_force_at) {
+        (StepStanding::InForce, None) => in_force(draft, change, position),
+        (StepStanding::InForce, Some(since)) => {
+            if position.wavering_since.is_some() {
+                set_wavering(draft, None);
+            }
+            end_of_step(draft, change, position, since);
+        }
+        (StepStanding::Waiting { on, .. }, _) => {
+            if on == WaitingOn::Person {
+                refuse_coarse(draft, &change, &position);
+                return;
+            }
+            if position.in_force_at.is_some() && position.wavering_since.is_none() {
+                return set_wavering(draft, Some(draft.now));
+            }
+            past_deadline(draft, &change);
+        }
+    }
+}
+
+fn set_wavering(draft: &mut Draft<'_>, since: Option<Timestamp>) {
+    if let Some(position) = draft.situation.state.position_mut() {
+        position.wavering_since = since;
+    }
+    draft.durable = Durable::Always;
+}
+
+fn refuse_coarse(draft: &mut Draft<'_>, change: &Change, position: &Position) {
+    if draft.observed.spec().operation.strategy().coarse_weights() != CoarseWeights::Refuse {
+        return;
+    }
+    let goal = goal(draft, position);
+    let effective = share(draft, change, &goal).percent();
+    let fault = Fault {
+        blame: Blame::Environment,
+        reason: "CoarseWeight".to_owned(),
+        message: format!(
+            "{effective} % instead of {} % is the least that {} pods allow, and coarseWeights is Refuse: raise replicas, \
+             or use a router that splits requests",
+            goal.weight,
+            draft.wanted()
+        ),
+    };
+    reject(draft, change, fault);
+}
+
+fn skipped(draft: &mut Draft<'_>, change: &Change) -> bool {
+    let value = draft.named(&change.candidate).trial_value();
+    if draft.asked(annotations::PROMOTE_FULL, &value) {
+        draft.done(commands::PROMOTE_FULL, value, CommandOutcome::Done);
+        return true;
+    }
+    draft.expedited(&change.candidate)
+}
+
+fn in_force(draft: &mut Draft<'_>, change: Change, position: Position) {
+    // Growing has no time of its own: it goes on in the same breath.
+    if position.stage == Stage::Growing {
+        return draft.enter(Edge::Promote, State::Promoting(change));
+    }
+    let now = draft.now;
+    let position = Position {
+        in_force_at: Some(now),
+        wavering_since: None,
+        ..position
+    };
+    let since = draft.situation.since;
+    enter(draft, Edge::InForce, change, position);
+    draft.situation.since = since;
+}
+
+fn end_of_step(draft: &mut Draft<'_>, change: Change, position: Position, since: Timestamp) {
+    if position.stage == Stage::Growing {
+        return draft.enter(Edge::Promote, State::Promoting(change));
+    }
+    let goal = goal(draft, &position);
+    let at = later(since, goal.seconds);
+    let promoted = promoted(draft, &change);
+    if promoted && let Some(number) = number(&change) {
+        let value = draft.named(&change.candidate).step_value(number);
+        draft.done(commands::PROMOTE, value, CommandOutcome::Done);
+    }
+    // A word that let a coarse step begin does not end it as well.
+    let by_word = promoted && !is_coarse(draft, &change, &goal);
+    let over = match goal.end {
+        GoalEnd::Time => at <= draft.now || by_word,
+        GoalEnd::Person => by_word || (promoted && at <= draft.now),
+    };
+    if over {
+        let next = position_after(&draft.goals(), &position);
+        return enter(draft, Edge::Advance, change, next);
+    }
+    draft.wake(at);
+}
+
+/// Whether the present step waits for a person: it is in force, its time is over, and only a word is missing.
+pub fn waits_for_person(draft: &Draft<'_>, change: &Change, position: &Position) -> bool {
+    match standing(draft, change, position) {
+        StepStanding::Waiting { on, .. } => on == WaitingOn::Person,
+        StepStanding::InForce => {
+            let goal = goal(draft, position);
+            let over = position
+                .in_force_at
+                .is_some_and(|since| later(since, goal.seconds) <= draft.now);
+            goal.end == GoalEnd::Person && over && !promoted(draft, change)
+        }
+    }
+}
+
+/// Enters a position: what is ready already is no progress of the step.
+fn enter(draft: &mut Draft<'_>, edge: Edge, change: Change, position: Position) {
+    let ready_high = draft.counts(&change.candidate).ready;
+    let progress = Progress {
+        at: draft.now,
+        ready_high,
+    };
+    let change = Change {
+        course: Course::Steps(position),
+        progress,
+        ..change
+    };
+    draft.enter(edge, State::Rolling(change));
+}
+
+/// When a rollout without further progress is taken back. A step that is in force has no deadline.
+pub fn deadline(draft: &Draft<'_>, change: &Change) -> Timestamp {
+    let position = match (&draft.situation.state, &change.course) {
+        (State::Rolling(_), Course::Steps(position)) => position,
+        (_, Course::Steps(_) | Course::Exchange | Course::FullSize) => {
+            return draft.deadline(change.progress);
+        }
+    };
+    match (position.in_force_at, position.wavering_since) {
+        (Some(_), None) => Timestamp::MAX,
+        (Some(_), Some(since)) => draft.deadline(Progress {
+            at: since,
+            ready_high: 0,
+        }),
+        (None, _) => draft.deadline(change.progress),
+    }
+}
+
+/// The fault of a rollout whose routes are not accepted: nothing is wrong with the candidate.
+pub fn route_fault(draft: &Draft<'_>, change: &Change) -> Option<Fault> {
+    if !draft.by_routes() || draft.counts(&change.candidate).ready == 0 {
+        return None;
+    }
+    let target = match (&draft.situation.state, &change.course) {
+        (State::Rolling(_), Course::Steps(position)) => route_target(change, &goal(draft, position)),
+        (State::Promoting(_), _) => RouteTarget::only(&change.candidate),
+        (_, Course::Steps(_) | Course::Exchange | Course::FullSize) => return None,
+    };
+    let (RoutesStanding::Unwritten(words) | RoutesStanding::Waiting(words)) = draft.routes(&target) else {
+        return None;
+    };
+    Some(Fault {
+        blame: Blame::Environment,
+        reason: "RouteNotInForce".to_owned(),
+        message: format!(
+            "{words} (for {} s)",
+            draft
+                .observed
+                .spec()
+                .operation
+                .strategy()
+                .progress_deadline_seconds()
+        ),
+    })
+}
+
+/// The candidate's share in percent that the routes may still send it; at least 1 where they send it any request.
+pub fn weight_on_routes(draft: &Draft<'_>, change: &Change, position: &Position) -> i32 {
+    let goals = draft.goals();
+    let before = goal_before(&goals, position).map_or(0, |goal| goal.weight);
+    let goal = goal_at(&goals, position);
+    let weight = if may_move(draft, change, position, &goal) {
+        goal.weight
+    } else {
+        before
+    };
+    if draft.by_routes() && draft.routed(&change.candidate) {
+        weight.max(1)
+    } else if draft.by_routes() {
+        0
+    } else {
+        weight
+    }
+}

@@ -1,0 +1,279 @@
+//! Who gets the traffic of the routes, and whether that is in force.
+//!
+//! Routes name a Service of each revision, so that traffic moves by a write to the route alone, and no selector on its
+//! way ever flips.
+
+use jiff::Timestamp;
+
+use super::desired::TrafficTarget;
+use super::draft::{Draft, later};
+use super::observed::{ChildKey, LiveChild};
+use super::plan::{owner, stamped};
+use super::steps::Goal;
+use crate::api::{RolloutCourse, StepAffinity, StrategyType};
+use crate::render::{ChildKind, Identity, KindPresence};
+use crate::traffic::{self, Acceptance, Share, Split};
+
+/// Who gets the traffic of the routes, by revision.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RouteTarget {
+    /// The revision that gets the rest.
+    pub rest: String,
+    /// The one that gets a share.
+    pub share: Option<RevisionShare>,
+}
+
+/// The share of a candidate.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RevisionShare {
+    /// The candidate.
+    pub revision: String,
+    /// What its step says.
+    pub goal: Goal,
+}
+
+impl RouteTarget {
+    /// All to one.
+    pub fn only(revision: &str) -> Self {
+        Self {
+            rest: revision.to_owned(),
+            share: None,
+        }
+    }
+
+    /// What a step says.
+    pub fn step(stable: &str, candidate: &str, goal: &Goal) -> Self {
+        if goal.weight >= 100 {
+            return Self::only(candidate);
+        }
+        Self {
+            rest: stable.to_owned(),
+            share: goal.sends_requests().then(|| RevisionShare {
+                revision: candidate.to_owned(),
+                goal: goal.clone(),
+            }),
+        }
+    }
+
+    /// The share of a revision in percent.
+    pub fn weight(&self, revision: &str) -> i32 {
+        let given = self.share.as_ref().map_or(0, |share| share.goal.weight);
+        match &self.share {
+            Some(share) if share.revision == revision => given,
+            Some(_) | None if self.rest == revision => 100 - given,
+            Some(_) | None => 0,
+        }
+    }
+
+    /// Whether requests get to a revision.
+    pub fn includes(&self, revision: &str) -> bool {
+        self.rest == revision
+            || self
+                .share
+                .as_ref()
+                .is_some_and(|share| share.revision == revision)
+    }
+}
+
+/// How far the routes are what is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RoutesStanding {
+    /// At least one is not written so (yet).
+    Unwritten(String),
+    /// All are written; one of them is not accepted, or was only just.
+    Waiting(String),
+    /// All are in force.
+    InForce,
+}
+
+impl Draft<'_> {
+    /// Whether routes split the traffic of the present or the next rollout.
+    pub fn by_routes(&self) -> bool {
+        let strategy = self.observed.spec().operation.strategy();
+        let stepped = match self.situation.state.course() {
+            Some(RolloutCourse::Exchange) => false,
+            Some(RolloutCourse::FullSize | RolloutCourse::Steps) => true,
+            None => matches!(
+                strategy.strategy_type(),
+                StrategyType::Canary | StrategyType::BlueGreen
+            ),
+        };
+        stepped
+            && traffic::routes_split(
+                &super::desired::exposure(self, &TrafficTarget::Nobody),
+                strategy.router(),
+            )
+    }
+
+    /// The Service by which routes lead to a revision: its own, unless that has no endpoint yet and the root Service
+    /// leads to it already.
+    pub fn route_service(&self, revision: &str) -> String {
+        let routed = self.routed(revision);
+        let warm = self.endpoints_of(revision) > 0;
+        let root_serves = self.selects_only(revision)
+            && self
+                .observed
+                .endpoints
+                .ready
+                .get(revision)
+                .is_some_and(|n| *n > 0);
+        if routed || warm || !root_serves {
+            revision.to_owned()
+        } else {
+            self.observed.name().to_owned()
+        }
+    }
+
+    /// The ready endpoints of a revision's own Service.
+    pub fn endpoints_of(&self, revision: &str) -> i32 {
+        self.observed
+            .service_endpoints
+            .get(revision)
+            .copied()
+            .unwrap_or(0)
+    }
+
+    /// Whether a live route leads to a revision's own Service.
+    pub fn routed(&self, revision: &str) -> bool {
+        self.live_routes()
+            .any(|(key, live)| traffic::leads_to(key.0, &live.object).contains_key(revision))
+    }
+
+    fn live_routes(&self) -> impl Iterator<Item = (&ChildKey, &LiveChild)> {
+        self.observed.children.iter().filter(|(key, _)| is_route(key.0))
+    }
+
+    /// In the words of the traffic room.
+    pub fn split(&self, target: &RouteTarget) -> Split {
+        let strategy = self.observed.spec().operation.strategy();
+        let affinity = strategy.canary.and_then(|canary| canary.session_affinity);
+        Split {
+            stable: self.route_service(&target.rest),
+            candidate: target.share.as_ref().map(|share| Share {
+                service: share.revision.clone(),
+                weight: share.goal.weight,
+                matches: share.goal.matches.clone(),
+                mirror_percent: share.goal.mirror_percent,
+            }),
+            affinity: match &target.share {
+                Some(_) => affinity.unwrap_or_default(),
+                None => StepAffinity::Disabled,
+            },
+        }
+    }
+
+    /// How far the routes are as `target` wants them.
+    pub fn routes(&self, target: &RouteTarget) -> RoutesStanding {
+        let strategy = self.observed.spec().operation.strategy();
+        let identity = Identity::of(&self.observed.service, self.observed.namespace());
+        let exposure = super::desired::exposure(self, &TrafficTarget::Nobody);
+        let owner = owner(self.observed);
+        let wanted = traffic::routes(&identity, &exposure, strategy.router(), Some(&self.split(target)));
+        let mut waiting = None;
+        for child in wanted {
+            let key = (child.kind, child.name.clone());
+            let described = format!("{} {}", child.kind.kind(), child.name);
+            if child.kind.presence() == KindPresence::Optional
+                && !self.observed.served_kinds.contains(&child.kind)
+            {
+                return RoutesStanding::Unwritten(format!(
+                    "{described}: this cluster does not serve its kind"
+                ));
+            }
+            let (_, digest) = stamped(&child, owner.as_ref());
+            let Some(live) = self.observed.children.get(&key) else {
+                return RoutesStanding::Unwritten(format!("{described} to be made"));
+            };
+            if live.applied.as_deref() != Some(digest.as_str()) {
+                return RoutesStanding::Unwritten(format!("{described} to be written"));
+            }
+            let since = self.observed.accepted_since.get(&key);
+            let settled = since.map(|since| later(*since, strategy.settle_seconds()));
+            match (traffic::acceptance(child.kind, &live.object), settled) {
+                (Acceptance::Accepted, Some(at)) if at <= self.now => {}
+                (Acceptance::Accepted, _) => {
+                    waiting.get_or_insert(format!("{described} to settle"));
+                }
+                (Acceptance::Waiting(words) | Acceptance::Refused(words), _) => {
+                    waiting = Some(format!("{described}: {words}"));
+                }
+            }
+        }
+        // An object that is not wanted any more may still send traffic.
+        if let Some((key, _)) = self.live_routes().find(|(key, live)| {
+            let services = traffic::leads_to(key.0, &live.object);
+            let allowed = |service: &String| {
+                service == self.observed.name()
+                    || target.includes(service)
+                    || !self.records.contains_key(service)
+            };
+            !services.keys().all(allowed)
+        }) {
+            return RoutesStanding::Unwritten(format!("{} {} to leave", key.0.kind(), key.1));
+        }
+        waiting.map_or(RoutesStanding::InForce, RoutesStanding::Waiting)
+    }
+
+    /// Whether all traffic of the routes goes to one revision; also where they split nothing. Routes that are not
+    /// accepted cannot lead elsewhere by our doing.
+    pub fn routes_lead_only_to(&self, revision: &str) -> bool {
+        !self.by_routes() || self.routes(&RouteTarget::only(revision)) == RoutesStanding::InForce
+    }
+
+    /// When what is written to the routes will have settled.
+    pub fn wake_for_routes(&mut self) {
+        let seconds = self.observed.spec().operation.strategy().settle_seconds();
+        let due = self
+            .observed
+            .accepted_since
+            .values()
+            .map(|since| later(*since, seconds));
+        self.wakes.extend(due);
+    }
+
+    /// Since when all routes that live have been in force as they are; `None`: one of them is not.
+    fn routes_since(&self) -> Option<Timestamp> {
+        let seconds = self.observed.spec().operation.strategy().settle_seconds();
+        self.live_routes()
+            .map(|(key, _)| {
+                self.observed
+                    .accepted_since
+                    .get(key)
+                    .map(|since| later(*since, seconds))
+            })
+            .try_fold(Timestamp::MIN, |latest, since| Some(latest.max(since?)))
+    }
+
+    /// Whether requests that were on their way by an earlier form of the routes are answered by now.
+    pub fn routes_rest(&self) -> bool {
+        self.rest_at().is_some_and(|at| at <= self.now)
+    }
+
+    /// When they will be; `None`: that cannot be said yet.
+    pub fn rest_at(&self) -> Option<Timestamp> {
+        Some(later(self.routes_since()?, self.drain_seconds()))
+    }
+
+    /// Whether callers get to a revision now, by a route or by the root Service.
+    pub fn carries(&self, revision: &str) -> bool {
+        self.routed(revision) || self.reaches(revision)
+    }
+}
+
+/// Whether objects of this kind are routes.
+pub fn is_route(kind: ChildKind) -> bool {
+    match kind {
+        ChildKind::Ingress | ChildKind::HttpRoute | ChildKind::GrpcRoute => true,
+        ChildKind::ControllerRevision
+        | ChildKind::ConfigMap
+        | ChildKind::Secret
+        | ChildKind::ServiceAccount
+        | ChildKind::NetworkPolicy
+        | ChildKind::Deployment
+        | ChildKind::Service
+        | ChildKind::PodDisruptionBudget
+        | ChildKind::HorizontalPodAutoscaler
+        | ChildKind::ServiceMonitor
+        | ChildKind::PodMonitor => false,
+    }
+}
