@@ -1,4 +1,4 @@
-//! The operator's library. The rooms `api`, `revision`, `render`, `health` and `rollout` are pure: they decide over
+//! The operator's library. The rooms `api`, `revision`, `render`, `traffic`, `health` and `rollout` are pure: they decide over
 //! data and touch neither the network nor a clock. `controller` is the only room that talks to the API server.
 
 pub mod api;
@@ -10,4 +10,5 @@ pub mod render;
 pub mod revision;
 pub mod rollout;
 pub mod telemetry;
+pub mod traffic;
 pub mod validate;

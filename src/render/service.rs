@@ -7,7 +7,7 @@ use super::{
     identity::Metadata,
     prune::{fields, to_json},
 };
-use crate::api::{Headless, SessionAffinity};
+use crate::api::{Headless, SessionAffinity, names};
 
 /// Which pods are behind the Service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +46,48 @@ pub fn service(identity: &Identity<'_>, exposure: &Exposure, selection: Selectio
         annotations: settings.annotations.clone(),
         ..Metadata::named(identity.name)
     };
+    Some(identity.child(ChildKind::Service, metadata, fields(json!({"spec": spec}))))
+}
+
+/// The Service of one revision, called like it, which routes lead to; `None` where the exposure has no ports.
+///
+/// It is reached by routers only, so the root Service's type, annotations and affinity are not for it: a second load
+/// balancer would be paid for, and affinity would work against weights. The exposure is that of the revision's own pods
+/// where one port of two revisions leads to different places (`Compatibility::OneAtATime`), else the union.
+pub fn revision_service(identity: &Identity<'_>, revision: &str, exposure: &Exposure) -> Option<Child> {
+    let metadata = Metadata {
+        revision: Some(revision),
+        ..Metadata::named(revision)
+    };
+    single(identity, metadata, revision, exposure)
+}
+
+/// The Service in front of a revision that nobody else is sent to yet; `None` where the exposure has no ports.
+///
+/// It is labelled with the revision as well: what looks for Services of the service alone (a ServiceMonitor) can leave
+/// out all that have the label.
+pub fn preview_service(identity: &Identity<'_>, revision: &str, exposure: &Exposure) -> Option<Child> {
+    let metadata = Metadata {
+        revision: Some(revision),
+        ..Metadata::named(names::preview(identity.name))
+    };
+    single(identity, metadata, revision, exposure)
+}
+
+fn single(
+    identity: &Identity<'_>,
+    metadata: Metadata<'_>,
+    revision: &str,
+    exposure: &Exposure,
+) -> Option<Child> {
+    if exposure.ports.is_empty() {
+        return None;
+    }
+    let spec = json!({
+        "type": "ClusterIP",
+        "selector": identity.revision_selector(revision),
+        "ports": exposure.ports.iter().map(port).collect::<Vec<_>>(),
+    });
     Some(identity.child(ChildKind::Service, metadata, fields(json!({"spec": spec}))))
 }
 

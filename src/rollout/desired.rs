@@ -7,7 +7,7 @@ use super::observed::ChildKey;
 use super::replicas::{Pace, Room, Size, SizeTargets, exchange, go_home, stand_still};
 use super::state::{Change, Return, State};
 use super::transition::clock_stands;
-use crate::api::{StrategyType, labels};
+use crate::api::{Router, StrategyType, labels};
 use crate::health::{Assessment, Scheduling, Standing};
 use crate::render::{self, Child, Compatibility, Exposure, Identity, Selection, compatibility};
 use crate::revision::Record;
@@ -152,7 +152,7 @@ fn service_children(
     };
     if let Some(selection) = selection {
         children.extend(render::service(identity, exposure, selection));
-        children.extend(render::routes(identity, exposure));
+        children.extend(crate::traffic::routes(identity, exposure, Router::Auto, None));
         children.extend(render::network_policy(identity, exposure));
     }
     if let Some(autoscaling) = &operation.autoscaling

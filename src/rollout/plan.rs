@@ -236,6 +236,7 @@ impl Turn {
             | ChildKind::Ingress
             | ChildKind::HttpRoute
             | ChildKind::GrpcRoute
+            | ChildKind::VirtualService
             | ChildKind::ServiceMonitor
             | ChildKind::PodMonitor => Self::Rest,
         }
@@ -360,6 +361,7 @@ fn still_mounted(draft: &Draft<'_>, wanted: &Desired, kind: ChildKind, name: &st
         | ChildKind::Ingress
         | ChildKind::HttpRoute
         | ChildKind::GrpcRoute
+        | ChildKind::VirtualService
         | ChildKind::ServiceMonitor
         | ChildKind::PodMonitor => false,
     }
