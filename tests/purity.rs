@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const PURE_ROOMS: [&str; 5] = ["api", "revision", "render", "health", "rollout"];
+const PURE_ROOMS: [&str; 6] = ["api", "revision", "render", "traffic", "health", "rollout"];
 
 /// What a pure room must not name, and why.
 const FORBIDDEN: [(&str, &str); 12] = [

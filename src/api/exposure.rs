@@ -20,7 +20,7 @@ pub struct ExposureSpec {
     /// Scope: additive. The Service in front of the pods. It is made where a port is included in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<Service>,
-    /// Scope: additive. Ways in from outside, each an Ingress or a Gateway route; public and internal ones side by side.
+    /// Scope: additive. Ways in from outside, each an Ingress, a Gateway route or a VirtualService; public and internal ones side by side.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub routes: Vec<Route>,
@@ -175,9 +175,11 @@ pub enum SessionAffinity {
 /// A way in from outside.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.ingress) != has(self.gateway)").message("each of routes needs exactly one of ingress or gateway"))]
-#[x_kube(validation = Rule::new("!has(self.ingress) || !has(self.rules) || self.rules.all(r, !has(r.headers))").message("an Ingress cannot match headers: use a gateway route, or leave out headers"))]
-#[x_kube(validation = Rule::new("!has(self.gateway) || !has(self.rules) || self.rules.all(r, !has(r.pathType) || r.pathType != 'ImplementationSpecific')").message("pathType ImplementationSpecific is for an ingress only: use Prefix or Exact"))]
+#[x_kube(validation = Rule::new("[has(self.ingress), has(self.gateway), has(self.istio)].exists_one(given, given)").message("each of routes needs exactly one of ingress, gateway or istio"))]
+#[x_kube(validation = Rule::new("!has(self.ingress) || !has(self.rules) || self.rules.all(r, !has(r.headers))").message("an Ingress cannot match headers: use a gateway or istio route, or leave out headers"))]
+#[x_kube(validation = Rule::new("!self.name.endsWith('-canary')").message("names of routes that end in -canary are kept for the Ingresses that split traffic: choose another name"))]
+#[x_kube(validation = Rule::new("!has(self.istio) || !has(self.istio.mode) || self.istio.mode != 'Delegate' || (!has(self.hosts) && !has(self.istio.gateways))").message("istio.mode Delegate takes no hosts and no gateways: those of the VirtualService that refers to it count"))]
+#[x_kube(validation = Rule::new("has(self.ingress) || !has(self.rules) || self.rules.all(r, !has(r.pathType) || r.pathType != 'ImplementationSpecific')").message("pathType ImplementationSpecific is for an ingress only: use Prefix or Exact"))]
 pub struct Route {
     /// Its name; the object is called <service>-<name>.
     #[schemars(
@@ -203,6 +205,9 @@ pub struct Route {
     /// Makes an HTTPRoute or a GRPCRoute of the Gateway API.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<Gateway>,
+    /// Makes a VirtualService of Istio.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub istio: Option<Istio>,
 }
 
 /// One rule of a route.
@@ -216,7 +221,7 @@ pub struct RouteRule {
     /// Prefix, Exact or, for an Ingress, ImplementationSpecific. Default: Prefix.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path_type: Option<PathType>,
-    /// Headers that a request must have, all of them. Gateway routes only.
+    /// Headers that a request must have, all of them. Not for an Ingress.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub headers: Vec<RouteHeader>,
@@ -343,6 +348,34 @@ pub struct ParentRef {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: Option<i32>,
+}
+
+/// Makes a VirtualService of Istio.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Istio {
+    /// The Gateways that carry the route, as <name> or <namespace>/<name>; mesh stands for all sidecars. Default: mesh.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "set"))]
+    #[schemars(inner(
+        length(min = 1, max = 317),
+        regex(pattern = r"^([a-z0-9-]+/)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")
+    ))]
+    pub gateways: Vec<String>,
+    /// Own: the route has its hosts and Gateways. Delegate: it has neither, and a VirtualService of others refers to it. Default: Own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<IstioMode>,
+}
+
+/// Who has the hosts of a VirtualService.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, PartialOrd, Ord, JsonSchema)]
+#[schemars(transform = super::crd::without_description)]
+pub enum IstioMode {
+    /// This route.
+    #[default]
+    Own,
+    /// A VirtualService of others.
+    Delegate,
 }
 
 /// Who may talk to the pods, and to whom they may talk.

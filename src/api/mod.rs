@@ -23,9 +23,9 @@ mod strategy;
 
 pub use crd::{crd, crd_yaml};
 pub use exposure::{
-    ExposureSpec, Gateway, GatewayKind, Headless, Ingress, IngressTls, NetworkPolicy, NetworkPolicyMode,
-    ParentRef, PathType, Port, PortProtocol, PortService, Route, RouteHeader, RouteRule, Service,
-    ServiceType, SessionAffinity,
+    ExposureSpec, Gateway, GatewayKind, Headless, Ingress, IngressTls, Istio, IstioMode, NetworkPolicy,
+    NetworkPolicyMode, ParentRef, PathType, Port, PortProtocol, PortService, Route, RouteHeader, RouteRule,
+    Service, ServiceType, SessionAffinity,
 };
 pub use jobs::{Hook, JobTemplate, PreDeploy, Webhook};
 pub use monitoring::{Monitoring, MonitoringKind};

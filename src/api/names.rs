@@ -1,4 +1,4 @@
-//! Names of child objects. All of them fit into 63 characters because a service's name has at most 45.
+//! Names of child objects. All of them but one fit into 63 characters because a service's name has at most 45.
 
 /// The longest name of a Microservice: leaves room for `-<10 characters>` and a suffix of 6.
 pub const MAX_SERVICE_NAME: usize = 45;
@@ -6,6 +6,17 @@ pub const MAX_SERVICE_NAME: usize = 45;
 /// The name of a route's object.
 pub fn route(service: &str, route: &str) -> String {
     format!("{service}-{route}")
+}
+
+/// The name of the Ingress that takes a share of a route's traffic away from the route's own one. The only name that may be
+/// longer than 63 characters, at most 70: an Ingress may have 253. No route's name ends like this, the CRD sees to that.
+pub fn canary_ingress(service: &str, route: &str) -> String {
+    format!("{service}-{route}-canary")
+}
+
+/// The name of the Service in front of a revision that nobody else is sent to yet.
+pub fn preview(service: &str) -> String {
+    format!("{service}-preview")
 }
 
 /// The name of the immutable copy of a ConfigMap or Secret for one revision; `digest` is the source's short digest.
@@ -47,5 +58,7 @@ mod tests {
         let revision = format!("{service}-{}", "b".repeat(10));
         assert!(snapshot(&revision, "ccccc").len() <= 63);
         assert!(route(&service, &"r".repeat(17)).len() <= 63);
+        assert!(preview(&service).len() <= 63);
+        assert!(canary_ingress(&service, &"r".repeat(17)).len() <= 253);
     }
 }

@@ -72,6 +72,7 @@ impl ChildEntry {
             | ChildKind::Ingress
             | ChildKind::HttpRoute
             | ChildKind::GrpcRoute
+            | ChildKind::VirtualService
             | ChildKind::ServiceMonitor
             | ChildKind::PodMonitor => Parsed::Plain,
         };

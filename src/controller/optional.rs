@@ -81,7 +81,7 @@ async fn follow(watching: Watching, told: watch::Sender<bool>) {
                 watching.metrics.watch_failed("customresourcedefinitions");
                 tracing::warn!(
                     error = %super::error::words(&error),
-                    "CRDs cannot be watched: Gateway routes and monitors are served when they can be"
+                    "CRDs cannot be watched: routes of gateways and meshes and monitors are served when they can be"
                 );
                 // Without this right the optional kinds stay unserved, and everything else works.
                 told.send_replace(true);

@@ -179,6 +179,7 @@ impl Need {
             | ChildKind::Ingress
             | ChildKind::HttpRoute
             | ChildKind::GrpcRoute
+            | ChildKind::VirtualService
             | ChildKind::ServiceMonitor
             | ChildKind::PodMonitor => Self::Written,
         }

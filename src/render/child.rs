@@ -33,6 +33,8 @@ pub enum ChildKind {
     HttpRoute,
     /// A way in through a Gateway, for gRPC.
     GrpcRoute,
+    /// A way in through Istio.
+    VirtualService,
     /// How Prometheus finds the Service.
     ServiceMonitor,
     /// How Prometheus finds the pods.
@@ -41,7 +43,7 @@ pub enum ChildKind {
 
 impl ChildKind {
     /// All kinds, in the order in which they are applied: what others refer to comes first.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::ControllerRevision,
         Self::ConfigMap,
         Self::Secret,
@@ -54,6 +56,7 @@ impl ChildKind {
         Self::Ingress,
         Self::HttpRoute,
         Self::GrpcRoute,
+        Self::VirtualService,
         Self::ServiceMonitor,
         Self::PodMonitor,
     ];
@@ -67,6 +70,7 @@ impl ChildKind {
             Self::PodDisruptionBudget => "policy",
             Self::HorizontalPodAutoscaler => "autoscaling",
             Self::HttpRoute | Self::GrpcRoute => "gateway.networking.k8s.io",
+            Self::VirtualService => "networking.istio.io",
             Self::ServiceMonitor | Self::PodMonitor => "monitoring.coreos.com",
         }
     }
@@ -86,6 +90,7 @@ impl ChildKind {
             | Self::Ingress
             | Self::HttpRoute
             | Self::GrpcRoute
+            | Self::VirtualService
             | Self::ServiceMonitor
             | Self::PodMonitor => "v1",
         }
@@ -114,6 +119,7 @@ impl ChildKind {
             Self::Ingress => "Ingress",
             Self::HttpRoute => "HTTPRoute",
             Self::GrpcRoute => "GRPCRoute",
+            Self::VirtualService => "VirtualService",
             Self::ServiceMonitor => "ServiceMonitor",
             Self::PodMonitor => "PodMonitor",
         }
@@ -134,6 +140,7 @@ impl ChildKind {
             Self::Ingress => "ingresses",
             Self::HttpRoute => "httproutes",
             Self::GrpcRoute => "grpcroutes",
+            Self::VirtualService => "virtualservices",
             Self::ServiceMonitor => "servicemonitors",
             Self::PodMonitor => "podmonitors",
         }
@@ -142,9 +149,11 @@ impl ChildKind {
     /// Whether every cluster has it.
     pub fn presence(self) -> KindPresence {
         match self {
-            Self::HttpRoute | Self::GrpcRoute | Self::ServiceMonitor | Self::PodMonitor => {
-                KindPresence::Optional
-            }
+            Self::HttpRoute
+            | Self::GrpcRoute
+            | Self::VirtualService
+            | Self::ServiceMonitor
+            | Self::PodMonitor => KindPresence::Optional,
             Self::ControllerRevision
             | Self::ConfigMap
             | Self::Secret

@@ -20,7 +20,7 @@ pub struct Identity<'a> {
 
 /// What is particular about the metadata of a child.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Metadata<'a> {
+pub(crate) struct Metadata<'a> {
     /// Its name.
     pub name: String,
     /// The revision that it belongs to; absent for what all revisions share.
@@ -56,7 +56,7 @@ impl<'a> Identity<'a> {
     }
 
     /// A child of this service: `body` beside apiVersion, kind and metadata.
-    pub(super) fn child(&self, kind: ChildKind, metadata: Metadata<'_>, body: Map<String, Value>) -> Child {
+    pub(crate) fn child(&self, kind: ChildKind, metadata: Metadata<'_>, body: Map<String, Value>) -> Child {
         let mut object = json!({
             "apiVersion": kind.api_version(),
             "kind": kind.kind(),
@@ -94,7 +94,7 @@ impl<'a> Identity<'a> {
 
 impl Metadata<'_> {
     /// Metadata with nothing but a name.
-    pub(super) fn named(name: impl Into<String>) -> Self {
+    pub(crate) fn named(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
             ..Self::default()

@@ -16,26 +16,28 @@ mod offline;
 mod pod;
 mod prune;
 mod record;
-mod routes;
 mod service;
 mod service_account;
+mod urls;
 
 pub use child::{Child, ChildKind, KindPresence};
 pub use config::{COPY_OF, config_maps, secret_copy};
 pub use deployment::deployment;
 pub use disruption_budget::disruption_budget;
 pub use exposure::{
-    Backend, Compatibility, ContainerPortName, Direction, ExposedRoute, ExposedRule, Exposure, NetworkRules,
-    ServicePort, ServiceSettings, TargetPort, Way, compatibility,
+    Backend, Compatibility, ContainerPortName, Direction, ExposedRoute, ExposedRule, Exposure, MESH,
+    NetworkRules, ServicePort, ServiceSettings, TargetPort, Way, compatibility,
 };
 pub use horizontal_pod_autoscaler::horizontal_pod_autoscaler;
 pub use identity::Identity;
+pub(crate) use identity::Metadata;
 pub use lists::{item_key, list_keys};
 pub use monitor::monitor;
 pub use network_policy::network_policy;
 pub use offline::{Companions, offline};
 pub use pod::pod_template;
+pub(crate) use prune::{fields, to_json};
 pub use record::{new_record, record, revision_digest};
-pub use routes::{routes, urls};
 pub use service::{Selection, preview_service, revision_service, service};
 pub use service_account::service_account;
+pub use urls::urls;

@@ -4,13 +4,14 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 
 use super::{
     Child, Exposure, Identity, Selection, config_maps, deployment, disruption_budget,
-    horizontal_pod_autoscaler, monitor, network_policy, new_record, record, routes, secret_copy, service,
+    horizontal_pod_autoscaler, monitor, network_policy, new_record, record, secret_copy, service,
     service_account,
 };
-use crate::api::{Microservice, OperationSpec};
+use crate::api::{Microservice, OperationSpec, Router};
 use crate::revision::{
     Record, RecordedSnapshot, RevisionInput, SnapshotContent, SnapshotSource, SourceKind, sources,
 };
+use crate::traffic;
 
 /// ConfigMaps and Secrets that are known to stand beside a Microservice.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -103,7 +104,7 @@ fn revision_children(
 fn shared_children(identity: &Identity<'_>, of: &Record, described: &Microservice) -> Vec<Child> {
     let exposure = Exposure::of(&described.spec.exposure);
     let operation = &described.spec.operation;
-    let mut children = routes(identity, &exposure);
+    let mut children = traffic::routes(identity, &exposure, Router::Auto, None);
     children.extend(service(identity, &exposure, Selection::Revision(&of.name)));
     children.extend(network_policy(identity, &exposure));
     children.extend(

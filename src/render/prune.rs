@@ -64,13 +64,13 @@ pub(super) fn without_absent(value: Value) -> Value {
 }
 
 /// Any of the API's types as JSON.
-pub(super) fn to_json<T: Serialize>(value: &T) -> Value {
+pub(crate) fn to_json<T: Serialize>(value: &T) -> Value {
     // They all have string keys, which is the only thing that could fail.
     serde_json::to_value(value).unwrap_or_default()
 }
 
 /// The fields of a JSON object; none for anything else.
-pub(super) fn fields(value: Value) -> Map<String, Value> {
+pub(crate) fn fields(value: Value) -> Map<String, Value> {
     match value {
         Value::Object(fields) => fields,
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Map::new(),

@@ -7,7 +7,7 @@ use super::{
     identity::Metadata,
     prune::{fields, to_json},
 };
-use crate::api::{Headless, SessionAffinity};
+use crate::api::{Headless, SessionAffinity, names};
 
 /// Which pods are behind the Service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,28 +49,45 @@ pub fn service(identity: &Identity<'_>, exposure: &Exposure, selection: Selectio
     Some(identity.child(ChildKind::Service, metadata, fields(json!({"spec": spec}))))
 }
 
-/// The Service of one revision alone, which routes lead to. It has the revision's name.
+/// The Service of one revision, called like it, which routes lead to; `None` where the exposure has no ports.
+///
+/// It is reached by routers only, so the root Service's type, annotations and affinity are not for it: a second load
+/// balancer would be paid for, and affinity would work against weights. The exposure is that of the revision's own pods
+/// where one port of two revisions leads to different places (`Compatibility::OneAtATime`), else the union.
 pub fn revision_service(identity: &Identity<'_>, revision: &str, exposure: &Exposure) -> Option<Child> {
-    one_revision(identity, revision, revision.to_owned(), exposure)
+    let metadata = Metadata {
+        revision: Some(revision),
+        ..Metadata::named(revision)
+    };
+    single(identity, metadata, revision, exposure)
 }
 
-/// The Service by which a new revision is seen before it gets traffic: `<service>-preview`.
+/// The Service in front of a revision that nobody else is sent to yet; `None` where the exposure has no ports.
+///
+/// It is labelled with the revision as well: what looks for Services of the service alone (a ServiceMonitor) can leave
+/// out all that have the label.
 pub fn preview_service(identity: &Identity<'_>, revision: &str, exposure: &Exposure) -> Option<Child> {
-    one_revision(identity, revision, format!("{}-preview", identity.name), exposure)
+    let metadata = Metadata {
+        revision: Some(revision),
+        ..Metadata::named(names::preview(identity.name))
+    };
+    single(identity, metadata, revision, exposure)
 }
 
-fn one_revision(identity: &Identity<'_>, revision: &str, name: String, exposure: &Exposure) -> Option<Child> {
+fn single(
+    identity: &Identity<'_>,
+    metadata: Metadata<'_>,
+    revision: &str,
+    exposure: &Exposure,
+) -> Option<Child> {
     if exposure.ports.is_empty() {
         return None;
     }
     let spec = json!({
+        "type": "ClusterIP",
         "selector": identity.revision_selector(revision),
         "ports": exposure.ports.iter().map(port).collect::<Vec<_>>(),
     });
-    let metadata = Metadata {
-        revision: Some(revision),
-        ..Metadata::named(name)
-    };
     Some(identity.child(ChildKind::Service, metadata, fields(json!({"spec": spec}))))
 }
 

@@ -653,6 +653,7 @@ fn is_part_of((kind, name): &ChildKey, revision: &str) -> bool {
         | ChildKind::Ingress
         | ChildKind::HttpRoute
         | ChildKind::GrpcRoute
+        | ChildKind::VirtualService
         | ChildKind::ServiceMonitor
         | ChildKind::PodMonitor => false,
     }

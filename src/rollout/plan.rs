@@ -238,9 +238,11 @@ impl Turn {
             }
             // A Service of one revision alone is what routes refer to.
             ChildKind::Service if is_of_one_revision(child) => Self::Referred,
-            ChildKind::Service | ChildKind::Ingress | ChildKind::HttpRoute | ChildKind::GrpcRoute => {
-                Self::Traffic
-            }
+            ChildKind::Service
+            | ChildKind::Ingress
+            | ChildKind::HttpRoute
+            | ChildKind::GrpcRoute
+            | ChildKind::VirtualService => Self::Traffic,
             ChildKind::PodDisruptionBudget
             | ChildKind::HorizontalPodAutoscaler
             | ChildKind::ServiceMonitor
@@ -376,6 +378,7 @@ fn still_mounted(draft: &Draft<'_>, wanted: &Desired, kind: ChildKind, name: &st
         | ChildKind::Ingress
         | ChildKind::HttpRoute
         | ChildKind::GrpcRoute
+        | ChildKind::VirtualService
         | ChildKind::ServiceMonitor
         | ChildKind::PodMonitor => false,
     }

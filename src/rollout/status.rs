@@ -637,16 +637,19 @@ fn add_parts(draft: &Draft<'_>, wanted: &Desired, conditions: &mut Conditions<'_
 fn route_trouble(observed: &Observed, wanted: &Desired) -> Option<(&'static str, String)> {
     let exposure = &observed.spec().exposure;
     for route in &exposure.routes {
-        let Some(gateway) = &route.gateway else { continue };
-        let kind = match gateway.kind.unwrap_or_default() {
-            crate::api::GatewayKind::HttpRoute => ChildKind::HttpRoute,
-            crate::api::GatewayKind::GrpcRoute => ChildKind::GrpcRoute,
+        let (kind, whose) = match (&route.gateway, &route.istio) {
+            (Some(gateway), _) => match gateway.kind.unwrap_or_default() {
+                crate::api::GatewayKind::HttpRoute => (ChildKind::HttpRoute, "the Gateway API"),
+                crate::api::GatewayKind::GrpcRoute => (ChildKind::GrpcRoute, "the Gateway API"),
+            },
+            (None, Some(_)) => (ChildKind::VirtualService, "Istio"),
+            (None, None) => continue,
         };
         if !observed.served_kinds.contains(&kind) {
             return Some((
                 "KindMissing",
                 format!(
-                    "this cluster does not serve {}: install the Gateway API's CRDs",
+                    "this cluster does not serve {}: install {whose}'s CRDs",
                     kind.kind()
                 ),
             ));

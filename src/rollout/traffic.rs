@@ -263,7 +263,7 @@ impl Draft<'_> {
 /// Whether objects of this kind are routes.
 pub fn is_route(kind: ChildKind) -> bool {
     match kind {
-        ChildKind::Ingress | ChildKind::HttpRoute | ChildKind::GrpcRoute => true,
+        ChildKind::Ingress | ChildKind::HttpRoute | ChildKind::GrpcRoute | ChildKind::VirtualService => true,
         ChildKind::ControllerRevision
         | ChildKind::ConfigMap
         | ChildKind::Secret

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 pub use network::{Direction, NetworkRules};
 pub use ports::{Compatibility, ContainerPortName, ServicePort, TargetPort, compatibility};
-pub use routes::{Backend, ExposedRoute, ExposedRule, Way};
+pub use routes::{Backend, ExposedRoute, ExposedRule, MESH, Way};
 
 use crate::api::{ExposureSpec, Headless, Port, ServiceType, SessionAffinity};
 

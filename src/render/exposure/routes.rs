@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::{appended, both};
 use crate::api::{
-    ExposureSpec, GatewayKind, IngressTls, ParentRef, PathType, Port, RawObject, Route, RouteHeader,
-    RouteRule,
+    ExposureSpec, GatewayKind, IngressTls, IstioMode, ParentRef, PathType, Port, RawObject, Route,
+    RouteHeader, RouteRule,
 };
 
 /// A way in from outside.
@@ -40,7 +40,17 @@ pub enum Way {
         /// What carries it.
         parent_refs: Vec<ParentRef>,
     },
+    /// A VirtualService of Istio.
+    Istio {
+        /// What carries it; none for one that others refer to.
+        gateways: Vec<String>,
+        /// Who has its hosts.
+        mode: IstioMode,
+    },
 }
+
+/// The word that Istio has for all sidecars, where a Gateway is named.
+pub const MESH: &str = "mesh";
 
 /// One match of a route.
 #[derive(Clone, Debug, PartialEq)]
@@ -123,9 +133,9 @@ impl Way {
         match (self, other) {
             (Self::Ingress { .. }, Self::Ingress { .. }) => true,
             (Self::Gateway { kind: a, .. }, Self::Gateway { kind: b, .. }) => a == b,
-            (Self::Ingress { .. }, Self::Gateway { .. }) | (Self::Gateway { .. }, Self::Ingress { .. }) => {
-                false
-            }
+            // One that is referred to has no hosts of its own that could be joined with another's.
+            (Self::Istio { mode: a, .. }, Self::Istio { mode: b, .. }) => a == b,
+            (Self::Ingress { .. } | Self::Gateway { .. } | Self::Istio { .. }, _) => false,
         }
     }
 
@@ -151,8 +161,17 @@ impl Way {
             ) => {
                 *parent_refs = appended(std::mem::take(parent_refs), more);
             }
+            (
+                Self::Istio { gateways, .. },
+                Self::Istio {
+                    gateways: more,
+                    mode: _,
+                },
+            ) => {
+                *gateways = appended(std::mem::take(gateways), more);
+            }
             // Routes of different kinds are different routes.
-            (Self::Ingress { .. }, Self::Gateway { .. }) | (Self::Gateway { .. }, Self::Ingress { .. }) => {}
+            (Self::Ingress { .. } | Self::Gateway { .. } | Self::Istio { .. }, _) => {}
         }
     }
 }
@@ -202,6 +221,15 @@ fn way(route: &Route) -> Option<(Way, Vec<RawObject>)> {
             tls: tls.collect(),
         };
         return Some((way, Vec::new()));
+    }
+    if let Some(istio) = &route.istio {
+        let mode = istio.mode.unwrap_or_default();
+        let gateways = match (mode, istio.gateways.as_slice()) {
+            (IstioMode::Delegate, _) => Vec::new(),
+            (IstioMode::Own, []) => vec![MESH.to_owned()],
+            (IstioMode::Own, named) => named.to_vec(),
+        };
+        return Some((Way::Istio { gateways, mode }, Vec::new()));
     }
     let gateway = route.gateway.as_ref()?;
     let way = Way::Gateway {

@@ -1,0 +1,176 @@
+//! Ingress, and the second one that ingress-nginx takes a share away with.
+//!
+//! The second one is marked as canary, has the same class, hosts and paths, and leads to the candidate. All its other
+//! annotations ingress-nginx inherits from the first, but for those of load balancing and session affinity; other
+//! controllers that read ingress-nginx's annotations inherit less. So it gets all that ingress-nginx would read, and none
+//! that others act on (an issuer of certificates, a DNS name). Only one such Ingress may stand beside a rule.
+//!
+//! A header goes before a cookie, a cookie before the weight.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::{Target, object_name};
+use crate::api::{IngressTls, RequestMatch, names};
+use crate::render::{
+    Backend, Child, ChildKind, ExposedRoute, ExposedRule, Identity, Metadata, fields, to_json,
+};
+
+/// What ingress-nginx's annotations begin with.
+const PREFIX: &str = "nginx.ingress.kubernetes.io/";
+/// What those of a canary begin with.
+pub(super) const CANARY: &str = "nginx.ingress.kubernetes.io/canary";
+/// The percentage of a canary.
+pub(super) const WEIGHT: &str = "nginx.ingress.kubernetes.io/canary-weight";
+const HEADER: &str = "nginx.ingress.kubernetes.io/canary-by-header";
+const HEADER_VALUE: &str = "nginx.ingress.kubernetes.io/canary-by-header-value";
+const COOKIE: &str = "nginx.ingress.kubernetes.io/canary-by-cookie";
+/// How an Ingress named its class before there was a field for it.
+pub(super) const CLASS: &str = "kubernetes.io/ingress.class";
+/// The class of ingress-nginx.
+const NGINX: &str = "nginx";
+/// The only value of a cookie that leads to a canary.
+pub(super) const ALWAYS: &str = "always";
+
+/// Whether an Ingress is one of ingress-nginx's, by its class.
+pub(super) fn is_of_ingress_nginx(class: Option<&str>, annotations: &BTreeMap<String, String>) -> bool {
+    class.or(annotations.get(CLASS).map(String::as_str)) == Some(NGINX)
+}
+
+/// Whether the user made the route itself a canary of something else.
+pub(super) fn is_canary(annotations: &BTreeMap<String, String>) -> bool {
+    annotations.get(CANARY).is_some_and(|value| value == "true")
+}
+
+/// A route that makes an Ingress.
+pub(super) struct Ingress<'a> {
+    /// The route.
+    pub route: &'a ExposedRoute,
+    /// Its class.
+    pub class: Option<&'a str>,
+    /// Its annotations.
+    pub annotations: &'a BTreeMap<String, String>,
+    /// Its certificates.
+    pub tls: &'a [IngressTls],
+}
+
+impl Ingress<'_> {
+    /// The Ingress, and beside it the one of the share.
+    pub(super) fn objects(&self, identity: &Identity<'_>, target: &Target<'_>) -> Vec<Child> {
+        let mut metadata = Metadata::named(object_name(identity, self.route));
+        metadata.annotations.clone_from(self.annotations);
+        let all: Vec<&ExposedRule> = self.route.rules.iter().collect();
+        let spec = self.spec(&all, target.rest, self.tls);
+        let mut objects = vec![child(identity, metadata, &spec)];
+        objects.extend(self.canary(identity, target));
+        objects
+    }
+
+    fn canary(&self, identity: &Identity<'_>, target: &Target<'_>) -> Option<Child> {
+        let share = target.share?;
+        let matched = Matched::of(&share.matches);
+        let weight = share.weight.clamp(0, 100);
+        if weight == 0 && matched.is_none() {
+            return None;
+        }
+        let inherited = |key: &str| key == CLASS || (key.starts_with(PREFIX) && !key.starts_with(CANARY));
+        let mut annotations: BTreeMap<String, String> = self
+            .annotations
+            .iter()
+            .filter(|(key, _)| inherited(key))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
+        let mut note = |key: &str, value: &str| annotations.insert(key.to_owned(), value.to_owned());
+        note(CANARY, "true");
+        note(WEIGHT, &weight.to_string());
+        match matched {
+            Some(Matched::Header { name, value }) => {
+                note(HEADER, name);
+                note(HEADER_VALUE, value);
+            }
+            Some(Matched::Cookie { name }) => {
+                note(COOKIE, name);
+            }
+            None => {}
+        }
+        let metadata = Metadata {
+            annotations,
+            ..Metadata::named(names::canary_ingress(identity.name, &self.route.name))
+        };
+        let own: Vec<&ExposedRule> = (self.route.rules.iter())
+            .filter(|rule| rule.backend == Backend::Own)
+            .collect();
+        let spec = self.spec(&own, &share.service, &[]);
+        Some(child(identity, metadata, &spec))
+    }
+
+    fn spec(&self, rules: &[&ExposedRule], own: &str, tls: &[IngressTls]) -> Value {
+        let path = |rule: &&ExposedRule| {
+            let service = match &rule.backend {
+                Backend::Own => own,
+                Backend::Other(service) => service,
+            };
+            json!({
+                "path": rule.path,
+                "pathType": to_json(&rule.path_type),
+                "backend": {"service": {"name": service, "port": {"number": rule.port}}},
+            })
+        };
+        let paths = json!({"paths": rules.iter().map(path).collect::<Vec<_>>()});
+        let rules = match self.route.hosts.as_slice() {
+            [] => vec![json!({"http": paths})],
+            hosts => hosts
+                .iter()
+                .map(|host| json!({"host": host, "http": paths}))
+                .collect(),
+        };
+        json!({"ingressClassName": self.class, "rules": rules, "tls": to_json(&tls)})
+    }
+}
+
+fn child(identity: &Identity<'_>, metadata: Metadata<'_>, spec: &Value) -> Child {
+    identity.child(ChildKind::Ingress, metadata, fields(json!({"spec": spec})))
+}
+
+/// What ingress-nginx can be asked for.
+pub(super) enum Matched<'a> {
+    /// A header with a value.
+    Header {
+        /// Its name.
+        name: &'a str,
+        /// Its value.
+        value: &'a str,
+    },
+    /// A cookie with the value always.
+    Cookie {
+        /// Its name.
+        name: &'a str,
+    },
+}
+
+impl<'a> Matched<'a> {
+    /// What is asked for, where ingress-nginx can: one entry with one header or one cookie.
+    pub(super) fn of(matches: &'a [RequestMatch]) -> Option<Self> {
+        let [entry] = matches else { return None };
+        if !entry.query_params.is_empty() {
+            return None;
+        }
+        match (entry.headers.as_slice(), entry.cookies.as_slice()) {
+            ([header], []) if is_plain(&header.name) && is_plain(&header.value) => Some(Self::Header {
+                name: &header.name,
+                value: &header.value,
+            }),
+            ([], [cookie]) if is_plain(&cookie.name) && cookie.value == ALWAYS => {
+                Some(Self::Cookie { name: &cookie.name })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Whether ingress-nginx admits a text as the value of such an annotation. It ignores an Ingress with another.
+pub(super) fn is_plain(text: &str) -> bool {
+    text.chars()
+        .all(|c| c.is_ascii_alphanumeric() || "/-._~:".contains(c))
+}
