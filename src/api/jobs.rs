@@ -105,3 +105,15 @@ pub struct Webhook {
     #[schemars(range(min = 0, max = 20))]
     pub retries: Option<i32>,
 }
+
+impl Webhook {
+    /// Seconds that one call may take.
+    pub fn timeout_seconds(&self) -> u32 {
+        self.timeout_seconds.and_then(|n| n.try_into().ok()).unwrap_or(10)
+    }
+
+    /// How often it is tried again.
+    pub fn retries(&self) -> u32 {
+        self.retries.and_then(|n| n.try_into().ok()).unwrap_or(3)
+    }
+}

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::cache::ServiceKey;
 use crate::api::Phase;
+use crate::health::JobTrouble;
 use crate::rollout::{ChildKey, Contest, Failure};
 
 /// Within which time a field that is taken from us counts as contested.
@@ -27,6 +28,8 @@ pub struct ServiceMemory {
     pub failures: BTreeMap<ChildKey, Failure>,
     /// When fields of ours were put back, and who had taken them.
     repairs: BTreeMap<ChildKey, VecDeque<(Timestamp, String)>>,
+    /// What Jobs waited for or failed of last, by their uid.
+    pub job_troubles: BTreeMap<String, JobTrouble>,
     /// When the status was last written.
     pub last_status_write: Option<Timestamp>,
     /// The phase that was last counted.

@@ -1,23 +1,25 @@
 //! From the caches to what the engine sees of one service.
 
 use std::collections::BTreeMap;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Node, Secret};
+use k8s_openapi::api::core::v1::{Node, Pod, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::{Api, ResourceExt};
 
 use super::cache::{Cached, ServiceKey};
-use super::entry::Parsed;
+use super::entry::{JobPod, Parsed};
 use super::reconcile::Context;
 use super::request::bounded;
 use super::streams::Caches;
 use crate::api::{Microservice, labels};
-use crate::health::NodeReadiness;
-use crate::render::{Child, Identity, KindPresence, secret_copy};
+use crate::health::{JobTrouble, NodeReadiness, job_outcome, job_trouble};
+use crate::render::{Child, ChildKind, Identity, KindPresence, secret_copy};
 use crate::revision::{SnapshotContent, SourceKind, sources};
-use crate::rollout::{ChildKey, DeploymentView, Endpoints, Observed, Resolution, resolve};
+use crate::rollout::{
+    ChildKey, Deleting, DeploymentView, Endpoints, JobView, Observed, Ownership, Resolution, resolve,
+};
 
 /// What is observed of `key`; `None` where it does not exist (any more).
 ///
@@ -47,6 +49,13 @@ pub async fn observe(
     };
     add_children(caches, key, &mut observed);
     add_pods(caches, key, &mut observed);
+    let troubles = add_jobs(caches, key, &memory.job_troubles, &mut observed);
+    if troubles != memory.job_troubles {
+        context
+            .memory
+            .change(key, |memory| memory.job_troubles = troubles);
+    }
+    observed.calls = context.calls.of(key, observed.uid());
     observed.endpoints = endpoints(caches, key);
     observed.foreign_budgets = foreign_budgets(caches, key);
     for source in sources(&service.spec.revision).into_keys() {
@@ -82,11 +91,45 @@ fn add_children(caches: &Caches, key: &ServiceKey, observed: &mut Observed) {
                         .deployments
                         .insert(name.clone(), DeploymentView::clone(view));
                 }
-                Parsed::Plain => {}
+                Parsed::Job(_) | Parsed::Plain => {}
             }
             observed.children.insert((*kind, name) as ChildKey, live);
         }
     }
+}
+
+/// Adds how the Jobs stand. Answers the trouble of each by its uid, to be remembered: a pod that could not start tells
+/// nothing any more once its Job has run out of time.
+fn add_jobs(
+    caches: &Caches,
+    key: &ServiceKey,
+    earlier: &BTreeMap<String, JobTrouble>,
+    observed: &mut Observed,
+) -> BTreeMap<String, JobTrouble> {
+    let mut troubles = BTreeMap::new();
+    let entries = caches.children.get(&ChildKind::Job).map(|jobs| jobs.of(key));
+    let held = caches.job_pods.of(key);
+    let pods: Vec<&Pod> = held.iter().map(|held: &Arc<JobPod>| &held.pod).collect();
+    for entry in entries.into_iter().flatten() {
+        let Parsed::Job(job) = &entry.parsed else {
+            continue;
+        };
+        let live = entry.live(observed.uid(), &key.name);
+        if live.ownership == Ownership::Foreign || live.deleting == Deleting::Yes {
+            continue;
+        }
+        let earlier = earlier.get(&live.uid);
+        let trouble = job_trouble(job, &pods, earlier);
+        let view = JobView {
+            outcome: job_outcome(job, &pods, earlier),
+            words: trouble.as_ref().map(|trouble| trouble.words.clone()),
+        };
+        observed.jobs.insert(entry.object_name().to_owned(), view);
+        if let Some(trouble) = trouble {
+            troubles.insert(live.uid, trouble);
+        }
+    }
+    troubles
 }
 
 fn add_pods(caches: &Caches, key: &ServiceKey, observed: &mut Observed) {
@@ -216,10 +259,7 @@ async fn secret_copies(
         let Some(content) = &snapshot.content else {
             continue;
         };
-        let copy = (
-            crate::render::ChildKind::Secret,
-            snapshot.source.copy_name(&record.name),
-        );
+        let copy = (ChildKind::Secret, snapshot.source.copy_name(&record.name));
         if observed.children.contains_key(&copy) {
             continue;
         }

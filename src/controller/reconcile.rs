@@ -10,6 +10,7 @@ use kube::{Client, Resource};
 use tokio::sync::Semaphore;
 
 use super::cache::ServiceKey;
+use super::call::Calls;
 use super::entry::now;
 use super::error::WriteError;
 use super::execute::{execute, write_status};
@@ -46,6 +47,8 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// Bounds the writes in flight: beyond a few the API server gets slower, not faster.
     pub writes: Arc<Semaphore>,
+    /// The calls over HTTP.
+    pub calls: Arc<Calls>,
     /// Whether Secrets may be read.
     pub secrets: SecretTracking,
 }
@@ -88,6 +91,7 @@ pub async fn reconcile(context: &Context, key: &ServiceKey, occasion: Occasion) 
         let observed = match observe(context, key, now).await {
             Ok(Some(observed)) => observed,
             Ok(None) => {
+                context.calls.forget_all(key);
                 let forgotten = context.memory.forget(key);
                 context.metrics.phase_changed(forgotten.phase, None);
                 return Outcome::Gone;
@@ -99,6 +103,10 @@ pub async fn reconcile(context: &Context, key: &ServiceKey, occasion: Occasion) 
                 };
             }
         };
+        if observed.service.metadata.deletion_timestamp.is_some() {
+            // Nothing will be decided by their outcome.
+            context.calls.forget_all(key);
+        }
         let plan = plan(&observed, now);
         if plan.steps.is_empty() {
             return conclude(context, key, &observed, &plan, now).await;
