@@ -100,7 +100,7 @@ pub struct Webhook {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 300))]
     pub timeout_seconds: Option<i32>,
-    /// How often it is tried again, with a pause that doubles from 1 s. Default: 3.
+    /// How often it is tried again, with a pause that doubles from 1 s to 60 s. Default: 3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 20))]
     pub retries: Option<i32>,

@@ -373,3 +373,379 @@ async fn beginning(mut response: Response) -> String {
         .collect();
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use serde_json::{Value, json};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::api::Webhook;
+    use crate::rollout::CallSubject;
+
+    /// Pauses that a test does not feel.
+    const QUICK: Pace = Pace {
+        first: Duration::from_millis(1),
+        longest: Duration::from_millis(1),
+    };
+
+    /// More than anything here takes.
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    fn service() -> ServiceKey {
+        ServiceKey {
+            namespace: "shop".into(),
+            name: "orders".into(),
+        }
+    }
+
+    fn call(url: &str, webhook: Value) -> Call {
+        let mut fields = json!({"url": url});
+        fields
+            .as_object_mut()
+            .unwrap()
+            .extend(webhook.as_object().unwrap().clone());
+        let webhook: Webhook = serde_json::from_value(fields).unwrap();
+        let subject = CallSubject {
+            service: "orders",
+            namespace: "shop",
+            revision: "orders-b",
+            stable: "orders-a",
+            trial: 1,
+            step: 2,
+            hook: "smoke",
+        };
+        Call::new(webhook, &subject)
+    }
+
+    /// Somebody who is called: answers each connection with the next of `answers`, byte by byte as they are, and
+    /// collects what it was sent. An empty answer: it says nothing and keeps the connection.
+    struct Called {
+        url: String,
+        requests: mpsc::UnboundedReceiver<String>,
+    }
+
+    impl Called {
+        async fn answers(answers: Vec<Vec<u8>>) -> Self {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("http://{}/hook?token=secret", listener.local_addr().unwrap());
+            let (requests, received) = mpsc::unbounded_channel();
+            tokio::spawn(async move {
+                let mut silent = Vec::new();
+                for answer in answers {
+                    let (mut stream, _) = listener.accept().await.unwrap();
+                    requests.send(request(&mut stream).await).unwrap();
+                    if answer.is_empty() {
+                        silent.push(stream);
+                    } else {
+                        // Who has read enough hangs up.
+                        let _ = stream.write_all(&answer).await;
+                    }
+                }
+                // Nobody else is accepted, and who waits goes on waiting.
+                std::future::pending::<()>().await;
+            });
+            Self {
+                url,
+                requests: received,
+            }
+        }
+
+        async fn request(&mut self) -> String {
+            self.requests.recv().await.unwrap()
+        }
+    }
+
+    async fn request(stream: &mut TcpStream) -> String {
+        let mut read = Vec::new();
+        loop {
+            let text = String::from_utf8_lossy(&read).to_string();
+            if let Some((head, body)) = text.split_once("\r\n\r\n") {
+                let length = head.to_lowercase();
+                let length = length.split("content-length: ").nth(1).unwrap();
+                let length: usize = length.lines().next().unwrap().parse().unwrap();
+                if body.len() >= length {
+                    return text;
+                }
+            }
+            assert_ne!(stream.read_buf(&mut read).await.unwrap(), 0, "{text}");
+        }
+    }
+
+    fn answer(status: &str, body: &str) -> Vec<u8> {
+        format!(
+            "HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .into_bytes()
+    }
+
+    fn calls() -> (Arc<Calls>, mpsc::UnboundedReceiver<ServiceKey>) {
+        let (triggers, triggered) = mpsc::unbounded_channel();
+        // Proxies of the machine that tests run on have no part in them.
+        (
+            Arc::new(Calls::with(client().no_proxy().build(), triggers, QUICK)),
+            triggered,
+        )
+    }
+
+    /// How a call ends.
+    async fn outcome(call: &Call) -> CallOutcome {
+        let (calls, mut triggered) = calls();
+        calls.begin(&service(), "u", call);
+        assert_eq!(calls.of(&service(), "u")[&call.key], CallOutcome::Running);
+        let trigger = tokio::time::timeout(PATIENCE, triggered.recv()).await;
+        assert_eq!(trigger.unwrap().unwrap(), service());
+        calls.of(&service(), "u")[&call.key].clone()
+    }
+
+    async fn failure(call: &Call) -> String {
+        match outcome(call).await {
+            CallOutcome::Failed(words) => words,
+            other @ (CallOutcome::Running | CallOutcome::Succeeded) => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_of_2xx_is_success_and_the_body_says_what_it_is_about() {
+        let mut called = Called::answers(vec![answer("204 No Content", "")]).await;
+        let call = call(
+            &called.url,
+            json!({"headers": {"Authorization": "Bearer x", "x-a": "b"}}),
+        );
+        assert_eq!(call.key, "orders-b/1/2/smoke");
+        assert_eq!(outcome(&call).await, CallOutcome::Succeeded);
+        let request = called.request().await;
+        let (head, body) = request.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("POST /hook?token=secret HTTP/1.1\r\n"), "{head}");
+        for line in [
+            "content-type: application/json",
+            "authorization: Bearer x",
+            "x-a: b",
+        ] {
+            assert!(head.lines().any(|other| other == line), "{line}: {head}");
+        }
+        for name in ["cookie", "accept-encoding", "referer"] {
+            assert!(!head.to_lowercase().contains(name), "{name}: {head}");
+        }
+        let body: Value = serde_json::from_str(body).unwrap();
+        assert_eq!(
+            body,
+            json!({"service": "orders", "namespace": "shop", "revision": "orders-b", "stable": "orders-a",
+                "trial": 1, "step": 2, "hook": "smoke"})
+        );
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_tried_again_and_the_last_one_is_told() {
+        let mut called = Called::answers(vec![answer("500 Oops", "no"), answer("200 OK", "yes")]).await;
+        assert_eq!(
+            outcome(&call(&called.url, json!({"retries": 1}))).await,
+            CallOutcome::Succeeded
+        );
+        assert_eq!(
+            called.request().await,
+            called.request().await,
+            "the same is sent again"
+        );
+
+        let called = Called::answers(vec![
+            answer("503 Busy", "a"),
+            answer("500 Oops", "no\n <b>data</b>\u{7}"),
+        ])
+        .await;
+        let words = failure(&call(&called.url, json!({"retries": 1}))).await;
+        let host = called.url.split('/').nth(2).unwrap();
+        assert_eq!(
+            words,
+            format!(
+                "2 tries failed, the last one: {host} answered 500 Internal Server Error: no <b>data</b>"
+            )
+        );
+
+        let called = Called::answers(vec![answer("404 Not Found", "")]).await;
+        let words = failure(&call(&called.url, json!({"retries": 0}))).await;
+        assert!(words.ends_with(" answered 404 Not Found"), "{words}");
+    }
+
+    #[tokio::test]
+    async fn who_gives_no_answer_is_not_waited_for_beyond_the_time() {
+        let called = Called::answers(vec![Vec::new()]).await;
+        let mut request = Request::of(&call(&called.url, json!({}))).unwrap();
+        assert_eq!(request.limit, Duration::from_secs(10));
+        request.limit = Duration::from_millis(50);
+        let words = request
+            .send(&client().no_proxy().build().unwrap())
+            .await
+            .unwrap_err();
+        assert_eq!(words, format!("{} gave no answer within 0.05 s", request.host));
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_never_ends_is_read_to_its_first_words() {
+        // Promised much, sent a part, never finished: neither its end nor the time-out is waited for.
+        let mut head = b"HTTP/1.1 500 Oops\r\ncontent-length: 100000000\r\n\r\n".to_vec();
+        head.extend(vec![b'x'; 300_000]);
+        let called = Called::answers(vec![head]).await;
+        let words = failure(&call(&called.url, json!({"retries": 0}))).await;
+        assert!(words.len() <= 1024 && words.ends_with("xxxx"), "{words}");
+        // One that breaks off is told as far as it came.
+        let called = Called::answers(vec![
+            b"HTTP/1.1 500 Oops\r\ncontent-length: 9\r\n\r\nabc".to_vec(),
+        ])
+        .await;
+        let words = failure(&call(&called.url, json!({"retries": 0}))).await;
+        assert!(words.ends_with("Internal Server Error: abc"), "{words}");
+    }
+
+    #[tokio::test]
+    async fn redirects_are_not_followed() {
+        let redirect = b"HTTP/1.1 302 Found\r\nlocation: /elsewhere\r\ncontent-length: 0\r\n\r\n".to_vec();
+        let mut called = Called::answers(vec![redirect, answer("200 OK", "")]).await;
+        let words = failure(&call(&called.url, json!({"retries": 0}))).await;
+        assert!(
+            words.ends_with(" answered 302 Found, and redirects are not followed"),
+            "{words}"
+        );
+        called.request().await;
+        assert!(called.requests.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn who_is_not_there_is_said_without_the_secrets_of_the_address() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let words = failure(&call(
+            &format!("http://me:pass@{address}/secret?token=t"),
+            json!({"retries": 0}),
+        ))
+        .await;
+        assert!(
+            words.starts_with(&format!("{address} could not be called: ")),
+            "{words}"
+        );
+        assert!(words.contains("refused"), "{words}");
+        for secret in ["secret", "token", "pass"] {
+            assert!(!words.contains(secret), "{words}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_sent_fails_at_once_with_words() {
+        for (url, webhook, expected) in [
+            (
+                "http://a/",
+                json!({"headers": {"x\ny": "1"}}),
+                "this is not the name of a header: x y",
+            ),
+            (
+                "http://a/",
+                json!({"headers": {"x-token": "s3cret\r\nx-b: c"}}),
+                "the value of the header x-token has characters that no header may have",
+            ),
+            (
+                "http://a/",
+                json!({"headers": {"Content-Length": "0"}}),
+                "the header content-length cannot be set: it says how the request is sent",
+            ),
+            (
+                "http://a:port/",
+                json!({}),
+                "url is not valid: invalid port number",
+            ),
+            ("ftp://a/", json!({}), "url must begin with http:// or https://"),
+        ] {
+            assert_eq!(failure(&call(url, webhook)).await, expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_key_that_was_begun_is_not_begun_again_and_is_its_microservices_own() {
+        let mut called = Called::answers(vec![answer("200 OK", ""), answer("200 OK", "")]).await;
+        let (calls, mut triggered) = calls();
+        let call = call(&called.url, json!({}));
+        calls.begin(&service(), "u", &call);
+        calls.begin(&service(), "u", &call);
+        triggered.recv().await.unwrap();
+        calls.begin(&service(), "u", &call);
+        assert_eq!(calls.of(&service(), "u")[&call.key], CallOutcome::Succeeded);
+        called.request().await;
+        assert!(called.requests.try_recv().is_err(), "it was made twice");
+        // A Microservice that was made anew under the name knows nothing of it.
+        assert!(calls.of(&service(), "v").is_empty());
+        calls.begin(&service(), "v", &call);
+        called.request().await;
+        assert!(calls.of(&service(), "u").is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_call_that_nobody_wants_any_more_is_hung_up_and_forgotten() {
+        for forget in [
+            (|calls, call| Calls::forget(calls, &service(), &call.key)) as fn(&Calls, &Call),
+            |calls, _| calls.forget_all(&service()),
+        ] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let (calls, mut triggered) = calls();
+            let call = call(&format!("http://{}", listener.local_addr().unwrap()), json!({}));
+            calls.begin(&service(), "u", &call);
+            let (mut stream, _) = listener.accept().await.unwrap();
+            request(&mut stream).await;
+            forget(&calls, &call);
+            assert!(calls.of(&service(), "u").is_empty() && calls.lock().is_empty());
+            let mut rest = Vec::new();
+            let hung_up = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut rest)).await;
+            assert!(hung_up.is_ok(), "the connection stays");
+            assert!(triggered.try_recv().is_err());
+        }
+    }
+
+    #[tokio::test]
+    async fn only_so_many_requests_are_in_flight() {
+        let mut called = Called::answers(vec![Vec::new(); IN_FLIGHT]).await;
+        let (calls, _triggered) = calls();
+        for number in 0..IN_FLIGHT + 5 {
+            let mut call = call(&called.url, json!({}));
+            call.key = number.to_string();
+            calls.begin(&service(), "u", &call);
+        }
+        for _ in 0..IN_FLIGHT {
+            called.request().await;
+        }
+        assert_eq!(calls.in_flight.available_permits(), 0);
+        assert_eq!(calls.of(&service(), "u").len(), IN_FLIGHT + 5);
+        calls.forget_all(&service());
+        while calls.in_flight.available_permits() < IN_FLIGHT {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_pause_doubles_from_a_second_to_a_minute() {
+        let began = Instant::now();
+        let seconds = RefCell::new(Vec::new());
+        let result = persist(Pace::USUAL, 8, || {
+            seconds.borrow_mut().push(began.elapsed().as_secs());
+            async { Err("no".to_owned()) }
+        })
+        .await;
+        assert_eq!(*seconds.borrow(), [0, 1, 3, 7, 15, 31, 63, 123, 183]);
+        assert_eq!(result.unwrap_err(), "9 tries failed, the last one: no");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_try_follows_a_success() {
+        let tries = RefCell::new(0);
+        let result = persist(Pace::USUAL, 3, || {
+            *tries.borrow_mut() += 1;
+            let failed = *tries.borrow() < 3;
+            async move { if failed { Err("no".to_owned()) } else { Ok(()) } }
+        })
+        .await;
+        assert_eq!((result, *tries.borrow()), (Ok(()), 3));
+    }
+}

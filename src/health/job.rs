@@ -193,3 +193,290 @@ fn fault(job: &Job, failure: &JobCondition, trouble: Option<JobTrouble>) -> Faul
         message: message(&headline, &words),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::fixtures::{PodFixture, at, end, failure as failed_end};
+    use super::*;
+
+    fn job(status: Value) -> Job {
+        let job = json!({
+            "metadata": {"name": "orders-b-x", "namespace": "shop", "uid": "job-1"},
+            "spec": {"activeDeadlineSeconds": 600, "backoffLimit": 1, "template": {}},
+            "status": status,
+        });
+        serde_json::from_value(job).unwrap()
+    }
+
+    fn ended(type_: &str, reason: &str, failed: i32) -> Job {
+        job(json!({"failed": failed, "conditions": [
+            {"type": "Suspended", "status": "False"},
+            {"type": type_, "status": "True", "reason": reason, "message": "Kubernetes' words"},
+        ]}))
+    }
+
+    /// A pod of the Job; its container's state is to be given.
+    fn pod(name: &str, created: i64) -> PodFixture {
+        PodFixture::starting(name)
+            .with("/metadata/labels", json!({"microservice.dev/job": "orders"}))
+            .with("/metadata/creationTimestamp", json!(at(created)))
+            .with(
+                "/metadata/ownerReferences",
+                json!([{"apiVersion": "batch/v1", "kind": "Job", "name": "orders-b-x", "uid": "job-1", "controller": true}]),
+            )
+    }
+
+    fn failed(name: &str, created: i64, end: Value) -> PodFixture {
+        pod(name, created)
+            .with("/status/phase", json!("Failed"))
+            .ended(0, end)
+    }
+
+    fn trouble(job: &Job, pods: &[PodFixture]) -> Option<(Blame, String)> {
+        let pods: Vec<Pod> = pods.iter().map(PodFixture::pod).collect();
+        let trouble = job_trouble(job, &pods.iter().collect::<Vec<_>>(), None)?;
+        Some((trouble.blame, trouble.words))
+    }
+
+    fn fault_of(job: &Job, pods: &[PodFixture], earlier: Option<&JobTrouble>) -> (Blame, String) {
+        let pods: Vec<Pod> = pods.iter().map(PodFixture::pod).collect();
+        match job_outcome(job, &pods.iter().collect::<Vec<_>>(), earlier) {
+            JobOutcome::Failed(fault) => {
+                assert_eq!(fault.reason, JOB_FAILED);
+                (fault.blame, fault.message)
+            }
+            other @ (JobOutcome::Running | JobOutcome::Succeeded) => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_job_runs_until_kubernetes_says_how_it_ended() {
+        let bare: Job = serde_json::from_value(json!({"metadata": {"name": "a"}})).unwrap();
+        assert_eq!(job_outcome(&bare, &[], None), JobOutcome::Running);
+        assert_eq!(
+            job_outcome(&job(json!({"active": 1, "failed": 1})), &[], None),
+            JobOutcome::Running
+        );
+        for type_ in ["SuccessCriteriaMet", "Complete"] {
+            assert_eq!(
+                job_outcome(&ended(type_, "CompletionsReached", 0), &[], None),
+                JobOutcome::Succeeded
+            );
+        }
+        for type_ in ["FailureTarget", "Failed"] {
+            let outcome = job_outcome(&ended(type_, "BackoffLimitExceeded", 1), &[], None);
+            assert!(matches!(outcome, JobOutcome::Failed(_)), "{outcome:?}");
+        }
+        let not_yet = job(json!({"conditions": [{"type": "Failed", "status": "False"}]}));
+        assert_eq!(job_outcome(&not_yet, &[], None), JobOutcome::Running);
+    }
+
+    #[test]
+    fn a_failure_is_told_with_exit_code_signal_and_last_words_of_the_latest_pod() {
+        let out_of_tries = ended("Failed", "BackoffLimitExceeded", 2);
+        let pods = [
+            failed(
+                "b",
+                20,
+                end(3, "Error", "relation \"orders\"\n  does not exist\n", 30),
+            ),
+            failed("a", 10, failed_end(12)),
+        ];
+        assert_eq!(
+            fault_of(&out_of_tries, &pods, None),
+            (
+                Blame::Candidate,
+                "Job orders-b-x failed in 2 tries: pod b, exit code 3: relation \"orders\" does not exist"
+                    .to_owned()
+            )
+        );
+        for (end, words) in [
+            (end(137, "OOMKilled", "", 5), "exit code 137 (OOMKilled)"),
+            (end(143, "Error", "bye", 5), "exit code 143 (signal 15): bye"),
+            (end(139, "Error", "", 5), "exit code 139 (signal 11)"),
+            (
+                end(128, "StartError", "exec: \"/x\": no such file", 5),
+                "exit code 128 (StartError): exec: \"/x\": no such file",
+            ),
+        ] {
+            let once = ended("Failed", "BackoffLimitExceeded", 1);
+            assert_eq!(
+                fault_of(&once, &[failed("a", 0, end)], None),
+                (Blame::Candidate, format!("Job orders-b-x failed: pod a, {words}"))
+            );
+        }
+        let long = failed("a", 0, end(1, "Error", &"x".repeat(9000), 5));
+        let told = fault_of(&out_of_tries, &[long], None).1.len();
+        assert!((1020..=1024).contains(&told), "{told}");
+        // Its pods are gone, and nobody has seen them.
+        assert_eq!(
+            fault_of(&out_of_tries, &[], None),
+            (
+                Blame::Candidate,
+                "Job orders-b-x failed in 2 tries: Kubernetes' words".to_owned()
+            )
+        );
+    }
+
+    #[test]
+    fn pods_of_others_say_nothing_about_it() {
+        let other = failed("other", 0, failed_end(5)).with("/metadata/ownerReferences/0/uid", json!("job-0"));
+        assert_eq!(trouble(&job(json!({"failed": 1})), &[other]), None);
+    }
+
+    #[test]
+    fn what_it_waits_for_is_said_while_it_runs() {
+        let running = job(json!({"active": 1}));
+        let homeless = pod("a", 0)
+            .with("/spec/nodeName", Value::Null)
+            .with(
+                "/status/conditions",
+                json!([{"type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+                    "message": "0/3 nodes are available"}]),
+            )
+            .with("/status/containerStatuses", json!([]));
+        for (pod, expected) in [
+            (pod("a", 0).waiting("ContainerCreating", ""), None),
+            (pod("a", 0).waiting("PodInitializing", ""), None),
+            (pod("a", 0), None),
+            (
+                pod("a", 0).waiting("ErrImagePull", "dial tcp: timeout"),
+                Some((Blame::Environment, "pod a: ErrImagePull: dial tcp: timeout")),
+            ),
+            (
+                pod("a", 0).waiting("ImagePullBackOff", "Back-off pulling image \"x\""),
+                Some((
+                    Blame::Environment,
+                    "pod a: ImagePullBackOff: Back-off pulling image \"x\"",
+                )),
+            ),
+            (
+                pod("a", 0).waiting("InvalidImageName", "invalid reference format"),
+                Some((
+                    Blame::Candidate,
+                    "pod a: InvalidImageName: invalid reference format",
+                )),
+            ),
+            (
+                pod("a", 0).waiting("CreateContainerConfigError", "secret \"db\" not found"),
+                Some((
+                    Blame::Environment,
+                    "pod a: CreateContainerConfigError: secret \"db\" not found",
+                )),
+            ),
+            (
+                pod("a", 0).waiting(
+                    "CreateContainerConfigError",
+                    "container has runAsNonRoot and image will run as root",
+                ),
+                Some((
+                    Blame::Candidate,
+                    "pod a: CreateContainerConfigError: container has runAsNonRoot and image will run as root",
+                )),
+            ),
+            (
+                homeless,
+                Some((Blame::Environment, "pod a has no node: 0/3 nodes are available")),
+            ),
+        ] {
+            let expected = expected.map(|(blame, words)| (blame, words.to_owned()));
+            assert_eq!(trouble(&running, &[pod]), expected);
+        }
+        let mut suspended = running;
+        suspended.spec.as_mut().unwrap().suspend = Some(true);
+        assert_eq!(trouble(&suspended, &[]).unwrap().1, "somebody has suspended it");
+    }
+
+    #[test]
+    fn between_its_tries_the_last_failure_is_said() {
+        let again = job(json!({"active": 1, "failed": 1}));
+        let first = failed("a", 0, failed_end(5));
+        let said = Some((
+            Blame::Candidate,
+            "pod a, exit code 1: panic: no database".to_owned(),
+        ));
+        assert_eq!(trouble(&again, &[first.clone(), pod("b", 10)]), said);
+        assert_eq!(trouble(&again, &[first.clone()]), said);
+        // What keeps the present pod from running is the newer word.
+        let held = pod("b", 10).waiting("ImagePullBackOff", "words");
+        assert_eq!(
+            trouble(&again, &[first, held]).unwrap().1,
+            "pod b: ImagePullBackOff: words"
+        );
+    }
+
+    #[test]
+    fn a_disruption_is_no_try() {
+        let evicted = pod("a", 0).with("/status/phase", json!("Failed")).ended(
+            0,
+            end(
+                137,
+                "ContainerStatusUnknown",
+                "The container could not be located",
+                5,
+            ),
+        );
+        assert_eq!(
+            trouble(&job(json!({"active": 1})), &[evicted, pod("b", 10)]),
+            None
+        );
+        // A node that would not have it.
+        let refused = pod("a", 0)
+            .with("/status/phase", json!("Failed"))
+            .with("/status/reason", json!("OutOfcpu"))
+            .with("/status/message", json!("Node didn't have enough resource"))
+            .with("/status/containerStatuses", json!([]));
+        assert_eq!(
+            fault_of(&ended("Failed", "BackoffLimitExceeded", 1), &[refused], None),
+            (
+                Blame::Environment,
+                "Job orders-b-x failed: pod a: OutOfcpu: Node didn't have enough resource".to_owned()
+            )
+        );
+    }
+
+    #[test]
+    fn who_is_out_of_time_is_told_with_what_it_waited_for_also_when_its_pod_is_gone() {
+        let out_of_time = ended("Failed", "DeadlineExceeded", 1);
+        let earlier = JobTrouble {
+            blame: Blame::Environment,
+            words: "pod a: ImagePullBackOff: words".to_owned(),
+        };
+        let told = (
+            Blame::Environment,
+            "Job orders-b-x was not done within 600 s: pod a: ImagePullBackOff: words".to_owned(),
+        );
+        assert_eq!(fault_of(&out_of_time, &[], Some(&earlier)), told);
+        // The kubelet writes this over what a pod that is being deleted waited for.
+        let leaving = pod("a", 0)
+            .with("/metadata/deletionTimestamp", json!(at(600)))
+            .ended(
+                0,
+                end(
+                    137,
+                    "ContainerStatusUnknown",
+                    "The container could not be located",
+                    600,
+                ),
+            );
+        assert_eq!(fault_of(&out_of_time, &[leaving], Some(&earlier)), told);
+        // One that ran until then was killed, and left its words.
+        let killed = failed("a", 0, end(143, "Error", "row 17 of 1000000", 600));
+        assert_eq!(
+            fault_of(&out_of_time, &[killed], None),
+            (
+                Blame::Candidate,
+                "Job orders-b-x was not done within 600 s: pod a, exit code 143 (signal 15): row 17 of 1000000".to_owned()
+            )
+        );
+        assert_eq!(
+            fault_of(&ended("Failed", "DeadlineExceeded", 0), &[], None),
+            (
+                Blame::Environment,
+                "Job orders-b-x was not done within 600 s: it never had a pod; its events say why".to_owned()
+            )
+        );
+    }
+}

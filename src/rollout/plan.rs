@@ -431,3 +431,84 @@ fn still_mounted(draft: &Draft<'_>, wanted: &Desired, kind: ChildKind, name: &st
         | ChildKind::PodMonitor => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::api::{JobTemplate, Microservice};
+    use crate::render::{Identity, JobPurpose, job, new_record};
+    use crate::revision::RevisionInput;
+
+    #[test]
+    fn a_job_is_made_once_and_never_written_again() {
+        let spec = serde_json::from_value(json!({"image": "a:1"})).unwrap();
+        let service = Microservice::new("orders", spec);
+        let identity = Identity::of(&service, "shop");
+        let record = new_record(&identity, RevisionInput::of(&service.spec), Vec::new(), 0, 1, 0);
+        let migrate = |command: &str| {
+            let template = JobTemplate {
+                command: vec![command.to_owned()],
+                ..JobTemplate::default()
+            };
+            job(
+                &identity,
+                &record,
+                "migrate",
+                &template,
+                JobPurpose::PreDeploy { trial: 1 },
+            )
+        };
+        let (before, after) = (migrate("up"), migrate("up --fast"));
+        assert_eq!(before.name, after.name);
+        let key = (ChildKind::Job, before.name.clone());
+        let mut observed = Observed {
+            service: service.clone(),
+            ..Observed::default()
+        };
+        let applied = |observed: &Observed, child: &Child| {
+            let draft = Draft::new(observed, resolve(observed), Timestamp::UNIX_EPOCH);
+            difference(&draft, &key, child, None).map(|apply| (apply.reason, apply.turn))
+        };
+        assert_eq!(
+            applied(&observed, &before),
+            Some((ApplyReason::Missing, Turn::Referred))
+        );
+        let (stored, digest) = stamped(&before, None);
+        let live = LiveChild {
+            uid: "u".to_owned(),
+            ownership: Ownership::Ours,
+            applied: Some(digest),
+            object: Arc::new(stored.object),
+            deleting: Deleting::No,
+            last_foreign_manager: None,
+        };
+        observed.children.insert(key.clone(), live);
+        // The API server would refuse another template, and what has run has run.
+        assert_eq!(applied(&observed, &before), None);
+        assert_eq!(applied(&observed, &after), None);
+    }
+
+    #[test]
+    fn the_key_of_a_call_names_what_its_body_says() {
+        let subject = CallSubject {
+            service: "orders",
+            namespace: "shop",
+            revision: "orders-b",
+            stable: "orders-a",
+            trial: 3,
+            step: 1,
+            hook: "load",
+        };
+        let call = Call::new(Webhook::default(), &subject);
+        assert_eq!(call.key, "orders-b/3/1/load");
+        assert_eq!(
+            call.body,
+            json!({"service": "orders", "namespace": "shop", "revision": "orders-b", "stable": "orders-a",
+                "trial": 3, "step": 1, "hook": "load"})
+        );
+    }
+}
