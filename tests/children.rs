@@ -11,14 +11,16 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use microservice_operator::api::{Microservice, MicroserviceSpec, OperationSpec};
+use microservice_operator::api::{JobTemplate, Microservice, MicroserviceSpec, OperationSpec};
 use microservice_operator::render::{
-    Child, ChildKind, Companions, Exposure, Identity, Selection, config_maps, deployment, disruption_budget,
-    horizontal_pod_autoscaler, new_record, offline, record, secret_copy, service, service_account,
+    Child, ChildKind, Companions, Exposure, Identity, JobPurpose, Selection, config_maps, deployment,
+    disruption_budget, horizontal_pod_autoscaler, job, job_name, new_record, offline, record, secret_copy,
+    service, service_account,
 };
 use microservice_operator::revision::{
     Record, RecordedSnapshot, RevisionInput, SnapshotContent, SnapshotSource, SourceKind,
 };
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 fn spec(fields: Value) -> MicroserviceSpec {
@@ -344,5 +346,215 @@ fn children_come_in_the_order_in_which_they_are_applied() {
     assert!(
         sorted,
         "the order of the kinds and that of ALL must agree: children are sorted by kind"
+    );
+}
+
+#[test]
+fn a_job_is_called_after_its_revision_and_told_from_its_likes() {
+    let longest = "a".repeat(45);
+    let identity = Identity {
+        name: &longest,
+        ..identity()
+    };
+    let of = new_record(
+        &identity,
+        RevisionInput::of(&spec(json!({}))),
+        Vec::new(),
+        0,
+        1,
+        0,
+    );
+    let hook = |trial, step, stable| JobPurpose::Hook { trial, step, stable };
+    let names: Vec<String> = [
+        ("migrate", JobPurpose::PreDeploy { trial: 1 }),
+        ("migrate", JobPurpose::PreDeploy { trial: 2 }),
+        ("seed", JobPurpose::PreDeploy { trial: 1 }),
+        ("migrate", hook(1, 1, "a")),
+        ("migrate", hook(1, 2, "a")),
+        ("migrate", hook(2, 1, "a")),
+        ("migrate", hook(1, 1, "b")),
+        (&"n".repeat(30), hook(i32::MAX, i32::MAX, "a")),
+    ]
+    .map(|(name, purpose)| job_name(&of.name, name, purpose))
+    .into();
+    for name in &names {
+        assert!(
+            name.len() <= 63 && name.starts_with(&format!("{}-", of.name)),
+            "{name}"
+        );
+    }
+    let distinct: std::collections::BTreeSet<&String> = names.iter().collect();
+    assert_eq!(distinct.len(), names.len(), "{names:?}");
+    // Fixed for ever: an operator that calls its Jobs otherwise runs them again.
+    assert_eq!(
+        ["PreDeploy", "Hook"].map(|purpose| match purpose {
+            "PreDeploy" => job_name("orders-x", "migrate", JobPurpose::PreDeploy { trial: 1 }),
+            _ => job_name("orders-x", "smoke", hook(1, 2, "orders-a")),
+        }),
+        ["orders-x-bfg25n", "orders-x-jfcnsw"]
+    );
+}
+
+/// Fields that the container of a Job may have. No ports, no probes, no lifecycle: nothing of a server.
+const JOB_CONTAINER: [&str; 13] = [
+    "args",
+    "command",
+    "env",
+    "envFrom",
+    "image",
+    "imagePullPolicy",
+    "name",
+    "resources",
+    "securityContext",
+    "terminationMessagePolicy",
+    "volumeDevices",
+    "volumeMounts",
+    "workingDir",
+];
+
+/// What must hold for the Job of any revision.
+fn is_no_pod_of_the_service(of: &Record) {
+    let hook = JobPurpose::Hook {
+        trial: 1,
+        step: 0,
+        stable: "orders-a",
+    };
+    let child = job(&identity(), of, "smoke", &JobTemplate::default(), hook);
+    let template = &child.object["spec"]["template"];
+    assert_eq!(
+        template["metadata"]["labels"],
+        json!({"microservice.dev/job": "orders", "microservice.dev/job-of": of.name})
+    );
+    for key in of.data.selector.keys() {
+        assert_eq!(template["metadata"]["labels"].get(key), None, "{key}");
+    }
+    let pod = template["spec"].as_object().unwrap();
+    assert_eq!(pod["restartPolicy"], "Never");
+    for field in [
+        "initContainers",
+        "readinessGates",
+        "topologySpreadConstraints",
+        "subdomain",
+        "hostname",
+    ] {
+        assert!(!pod.contains_key(field), "{field}");
+    }
+    let containers = pod["containers"].as_array().unwrap();
+    assert_eq!(containers.len(), 1);
+    let container = containers[0].as_object().unwrap();
+    for field in container.keys() {
+        assert!(JOB_CONTAINER.contains(&field.as_str()), "{field}");
+    }
+    let env: Vec<&str> = container["env"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|variable| variable["name"].as_str())
+        .collect();
+    let distinct: std::collections::BTreeSet<&&str> = env.iter().collect();
+    assert_eq!(
+        distinct.len(),
+        env.len(),
+        "server-side apply refuses two of one name: {env:?}"
+    );
+    assert_eq!(
+        container["env"][2],
+        json!({"name": "MICROSERVICE_REVISION", "value": of.name})
+    );
+}
+
+/// Templates as a Deployment that was taken over may have them: any labels, any companions.
+fn templates() -> impl Strategy<Value = Value> {
+    let key = prop_oneof![
+        Just("app.kubernetes.io/name".to_owned()),
+        Just("app.kubernetes.io/instance".to_owned()),
+        Just("microservice.dev/revision".to_owned()),
+        Just("app".to_owned()),
+        "[a-z]{1,3}",
+    ];
+    let name = prop_oneof![Just("orders".to_owned()), "[a-z]{1,3}"];
+    let variable = ("[A-C]|MICROSERVICE_STEP|MICROSERVICE_REVISION", "[a-z]")
+        .prop_map(|(name, value)| json!({"name": name, "value": value}));
+    let container = (name, prop::collection::vec(variable, 0..4), "[a-z]{0,2}").prop_map(|(name, env, volume)| {
+        json!({
+            "name": name, "image": "a:1", "env": env, "ports": [{"containerPort": 1}], "tty": true,
+            "livenessProbe": {"tcpSocket": {"port": 1}}, "lifecycle": {"preStop": {"sleep": {"seconds": 1}}},
+            "volumeMounts": [{"name": volume, "mountPath": "/v"}], "restartPolicy": "Always",
+        })
+    });
+    (
+        prop::collection::btree_map(key, "[a-z]{0,3}", 0..6),
+        prop::collection::vec(container.clone(), 0..3),
+        prop::collection::vec(container, 0..3),
+    )
+        .prop_map(|(labels, containers, init)| {
+            json!({
+                "metadata": {"labels": labels},
+                "spec": {
+                    "containers": containers, "initContainers": init, "restartPolicy": "Always", "hostname": "h",
+                    "subdomain": "s", "readinessGates": [{"conditionType": "a"}],
+                    "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "a", "whenUnsatisfiable": "DoNotSchedule"}],
+                },
+            })
+        })
+}
+
+proptest! {
+    #[test]
+    fn a_job_is_no_pod_of_the_service_whatever_the_revisions_pods_are(
+        template in templates(),
+        selector in prop::collection::btree_map("[a-z]{1,3}", "[a-z]", 0..3),
+    ) {
+        let mut of = made(json!({}), Vec::new());
+        of.data.template = template;
+        of.data.selector = selector;
+        is_no_pod_of_the_service(&of);
+    }
+}
+
+#[test]
+fn a_job_stands_apart_from_the_services_pods_and_on_the_nodes_that_they_may_use() {
+    let node = json!({"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
+        {"matchExpressions": [{"key": "disk", "operator": "Exists"}]}]}});
+    let apart = json!({"requiredDuringSchedulingIgnoredDuringExecution": [
+        {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"a": "b"}}}]});
+    let of = made(
+        json!({
+            "scheduling": {
+                "nodeSelector": {"pool": "a"},
+                "tolerations": [{"key": "pool", "operator": "Exists"}],
+                "affinity": {"nodeAffinity": node, "podAntiAffinity": apart},
+                "priorityClassName": "high",
+            },
+            "sidecars": [{"name": "proxy", "image": "p:1", "volumeMounts": [{"name": "certificates", "mountPath": "/c"}]}],
+            "volumes": [{"name": "certificates", "secret": {"secretName": "of-the-proxy"}}],
+            "files": [{"mountPath": "/tmp", "emptyDir": {}}],
+        }),
+        Vec::new(),
+    );
+    let child = job(
+        &identity(),
+        &of,
+        "migrate",
+        &JobTemplate::default(),
+        JobPurpose::PreDeploy { trial: 1 },
+    );
+    let pod = &child.object["spec"]["template"]["spec"];
+    assert_eq!(pod["affinity"], json!({"nodeAffinity": node}));
+    assert_eq!(pod["nodeSelector"], json!({"pool": "a"}));
+    assert_eq!(pod["priorityClassName"], "high");
+    assert_eq!(pod["volumes"].as_array().unwrap().len(), 1, "{}", pod["volumes"]);
+    let env = pod["containers"][0]["env"].as_array().unwrap();
+    assert!(
+        env.iter()
+            .all(|v| v["name"] != "MICROSERVICE_STABLE" && v["name"] != "MICROSERVICE_STEP")
+    );
+    assert_eq!(
+        labels(&child),
+        json!({
+            "app.kubernetes.io/name": "orders", "app.kubernetes.io/instance": "orders",
+            "app.kubernetes.io/managed-by": "microservice-operator", "microservice.dev/revision": of.name,
+        }),
+        "the Job itself is found like every child"
     );
 }

@@ -6,8 +6,10 @@ mod support;
 
 use std::collections::BTreeSet;
 
-use microservice_operator::api::crd;
-use microservice_operator::render::ChildKind;
+use k8s_openapi::api::apps::v1::ControllerRevision;
+use microservice_operator::api::{JobTemplate, crd};
+use microservice_operator::render::{Child, ChildKind, Identity, JobPurpose, job};
+use microservice_operator::revision::Record;
 use serde_json::{Value, json};
 use support::{Example, documents, leaves};
 
@@ -220,6 +222,78 @@ fn the_pods_of_every_example_pass_pod_security_restricted() {
         }
     }
     assert!(checked >= 5);
+}
+
+/// The Jobs of an example's services, with what every one of them inherits and with what it says itself.
+fn jobs(example: &Example) -> Vec<Child> {
+    let plain = JobTemplate {
+        command: vec!["/app/migrate".to_owned()],
+        ..JobTemplate::default()
+    };
+    let own: JobTemplate = serde_json::from_value(json!({
+        "image": "registry.example/smoke:1.0.0",
+        "args": ["--target", "$(MICROSERVICE_REVISION)"],
+        "env": [
+            {"name": "MODE", "value": "test"},
+            {"name": "MICROSERVICE_STEP", "value": "forged"},
+            {"name": "RULES", "valueFrom": {"configMapKeyRef": {"name": "payments-rules", "key": "rules.json"}}},
+        ],
+        "envFrom": [{"configMapRef": {"name": "smoke"}}],
+        "resources": {"limits": {"memory": "64Mi"}},
+        "timeoutSeconds": 60,
+        "retries": 2,
+    }))
+    .unwrap();
+    let hook = JobPurpose::Hook {
+        trial: 1,
+        step: 2,
+        stable: "the-stable-one",
+    };
+    example
+        .services
+        .iter()
+        .flat_map(|service| {
+            let namespace = service.metadata.namespace.as_deref().unwrap_or("default");
+            let identity = Identity::of(service, namespace);
+            let name = service.metadata.name.as_deref().unwrap();
+            let children = example.children();
+            let of_service = |child: &&Child| {
+                child.kind == ChildKind::ControllerRevision && child.name.starts_with(&format!("{name}-"))
+            };
+            let stored = children.iter().find(of_service).unwrap().object.clone();
+            let record =
+                Record::read(&serde_json::from_value::<ControllerRevision>(stored).unwrap()).unwrap();
+            [
+                job(
+                    &identity,
+                    &record,
+                    "migrate",
+                    &plain,
+                    JobPurpose::PreDeploy { trial: 1 },
+                ),
+                job(&identity, &record, "smoke", &own, hook),
+            ]
+        })
+        .collect()
+}
+
+#[test]
+fn the_jobs_of_the_full_example_are_what_was_reviewed() {
+    let objects: Vec<Value> = jobs(&Example::read("full"))
+        .into_iter()
+        .map(|child| child.object)
+        .collect();
+    insta::assert_yaml_snapshot!("full-jobs", objects);
+}
+
+#[test]
+fn the_jobs_of_every_example_pass_pod_security_restricted() {
+    for example in Example::all() {
+        for job in jobs(&example) {
+            let violations = restricted(&job.object["spec"]["template"]["spec"]);
+            assert!(violations.is_empty(), "{}: {violations:?}", example.name);
+        }
+    }
 }
 
 #[test]

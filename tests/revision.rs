@@ -15,8 +15,9 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use microservice_operator::api::{ExposureSpec, MicroserviceSpec};
 use microservice_operator::render::{Identity, new_record, record};
 use microservice_operator::revision::{
-    Presence, Record, RecordData, RecordError, RecordNotes, RecordedSnapshot, RevisionDigest, RevisionInput,
-    SnapshotContent, SnapshotSource, SourceKind, VerdictNote, canonical_json, changes, secret_data, sources,
+    PreDeployed, Presence, Record, RecordData, RecordError, RecordNotes, RecordedSnapshot, RevisionDigest,
+    RevisionInput, SnapshotContent, SnapshotSource, SourceKind, VerdictNote, canonical_json, changes,
+    secret_data, sources,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -269,6 +270,7 @@ fn a_record_reads_back_as_it_was_written() {
         }),
         promoted: Some(2),
         exposure: Some(exposure),
+        pre_deployed: PreDeployed::Succeeded,
     };
     let none = BTreeMap::new();
     let identity = Identity {

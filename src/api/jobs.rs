@@ -100,8 +100,20 @@ pub struct Webhook {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 300))]
     pub timeout_seconds: Option<i32>,
-    /// How often it is tried again, with a pause that doubles from 1 s. Default: 3.
+    /// How often it is tried again, with a pause that doubles from 1 s to 60 s. Default: 3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 20))]
     pub retries: Option<i32>,
+}
+
+impl Webhook {
+    /// Seconds that one call may take.
+    pub fn timeout_seconds(&self) -> u32 {
+        self.timeout_seconds.and_then(|n| n.try_into().ok()).unwrap_or(10)
+    }
+
+    /// How often it is tried again.
+    pub fn retries(&self) -> u32 {
+        self.retries.and_then(|n| n.try_into().ok()).unwrap_or(3)
+    }
 }

@@ -4,6 +4,12 @@
 pub const NAME: &str = "app.kubernetes.io/name";
 /// The service that an object belongs to: the name of its Microservice.
 pub const INSTANCE: &str = "app.kubernetes.io/instance";
+/// On the pod of a Job: the service that it works for. It stands in for [`INSTANCE`], which Services select by: a
+/// pod that works for a service must never get a request of its callers.
+pub const JOB: &str = "microservice.dev/job";
+/// On the pod of a Job: the revision that it works for. It stands in for [`REVISION`], which selects the pods that
+/// carry traffic and are judged.
+pub const JOB_OF: &str = "microservice.dev/job-of";
 /// Who makes the object: always [`MANAGER`].
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// The revision that a pod, a Deployment or a ConfigMap belongs to.

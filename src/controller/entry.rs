@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{ControllerRevision, DeploymentCondition};
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -35,6 +36,8 @@ pub enum Parsed {
     Record(Box<Result<Record, RecordError>>),
     /// A Deployment.
     Deployment(Box<DeploymentView>),
+    /// A Job.
+    Job(Box<Job>),
     /// Nothing else.
     Plain,
 }
@@ -62,6 +65,11 @@ impl ChildEntry {
                 }
             }
             ChildKind::Deployment => Parsed::Deployment(Box::new(deployment_view(&metadata, &value))),
+            ChildKind::Job => match serde_json::from_value::<Job>(value.clone()) {
+                Ok(job) => Parsed::Job(Box::new(job)),
+                // An API server that serves batch/v1 sends Jobs; one that is none is compared like any object.
+                Err(_) => Parsed::Plain,
+            },
             ChildKind::ConfigMap
             | ChildKind::Secret
             | ChildKind::ServiceAccount
@@ -203,6 +211,40 @@ cached!(EndpointSlice, |m| {
 });
 cached!(Node, |_| None);
 cached!(PodDisruptionBudget, |_| None);
+
+/// The pod of a Job.
+#[derive(Debug)]
+pub struct JobPod {
+    /// The pod, without what nobody here reads.
+    pub pod: Pod,
+}
+
+impl From<Pod> for JobPod {
+    fn from(pod: Pod) -> Self {
+        Self { pod: pruned_pod(pod) }
+    }
+}
+
+impl Cached for JobPod {
+    fn object_namespace(&self) -> &str {
+        self.pod.object_namespace()
+    }
+    fn object_name(&self) -> &str {
+        self.pod.object_name()
+    }
+    fn object_uid(&self) -> &str {
+        self.pod.object_uid()
+    }
+    fn version(&self) -> u64 {
+        self.pod.version()
+    }
+    fn service(&self) -> Option<ServiceKey> {
+        Some(ServiceKey {
+            namespace: self.pod.metadata.namespace.clone()?,
+            name: label(&self.pod.metadata, labels::JOB)?.to_owned(),
+        })
+    }
+}
 
 /// The metadata of a tracked source.
 #[derive(Debug)]

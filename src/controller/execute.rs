@@ -25,7 +25,7 @@ pub async fn execute(context: &Context, key: &ServiceKey, observed: &Observed, w
         let takes_away = match step {
             Step::Apply(apply) => apply.turn == Turn::Shrinking,
             Step::Delete(_) => true,
-            Step::Checkpoint(_) | Step::Label(_) => false,
+            Step::Checkpoint(_) | Step::Label(_) | Step::Call(_) | Step::ForgetCall(_) => false,
         };
         if takes_away && refused {
             continue;
@@ -35,6 +35,14 @@ pub async fn execute(context: &Context, key: &ServiceKey, observed: &Observed, w
             Step::Apply(apply) => apply_child(context, key, observed, apply).await,
             Step::Label(label) => label_pod(context, key, label).await,
             Step::Delete(delete) => delete_child(context, key, delete).await,
+            Step::Call(call) => {
+                context.calls.begin(key, observed.uid(), call);
+                Ok(())
+            }
+            Step::ForgetCall(call) => {
+                context.calls.forget(key, call);
+                Ok(())
+            }
         };
         match result {
             Ok(()) => {}
@@ -56,7 +64,7 @@ fn remember(context: &Context, key: &ServiceKey, step: &Step, class: FailureClas
             tracing::warn!(service = %key, pod = %label.pod, %message, "a pod could not be told its role");
             return;
         }
-        Step::Checkpoint(_) => return,
+        Step::Checkpoint(_) | Step::Call(_) | Step::ForgetCall(_) => return,
     };
     tracing::warn!(
         service = %key, kind = child.0.kind(), child = %child.1, %message,

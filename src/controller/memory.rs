@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::cache::ServiceKey;
 use crate::api::Phase;
+use crate::health::JobTrouble;
 use crate::rollout::{ChildKey, Contest, Failure};
 
 /// Within which time a field that is taken from us counts as contested.
@@ -29,6 +30,8 @@ pub struct ServiceMemory {
     repairs: BTreeMap<ChildKey, VecDeque<(Timestamp, String)>>,
     /// Routes that are accepted: in which form, and since when that is known.
     accepted: BTreeMap<ChildKey, (String, Timestamp)>,
+    /// What Jobs waited for or failed of last, by their uid.
+    pub job_troubles: BTreeMap<String, JobTrouble>,
     /// When the status was last written.
     pub last_status_write: Option<Timestamp>,
     /// The phase that was last counted.

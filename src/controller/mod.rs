@@ -8,6 +8,7 @@
 
 mod backoff;
 mod cache;
+mod call;
 mod entry;
 mod error;
 mod execute;

@@ -1,23 +1,26 @@
 //! From the caches to what the engine sees of one service.
 
 use std::collections::BTreeMap;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Node, Secret};
+use k8s_openapi::api::core::v1::{Node, Pod, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::{Api, ResourceExt};
 
 use super::cache::{Cached, ServiceKey};
-use super::entry::Parsed;
+use super::entry::{JobPod, Parsed};
 use super::reconcile::Context;
 use super::request::bounded;
 use super::streams::Caches;
 use crate::api::{Microservice, labels};
-use crate::health::NodeReadiness;
-use crate::render::{Child, Identity, KindPresence, secret_copy};
+use crate::health::{JobTrouble, NodeReadiness, job_outcome, job_trouble};
+use crate::render::{Child, ChildKind, Identity, KindPresence, secret_copy};
 use crate::revision::{SnapshotContent, SourceKind, sources};
-use crate::rollout::{ChildKey, DeploymentView, Endpoints, Observed, Resolution, is_route, resolve};
+use crate::rollout::{
+    ChildKey, Deleting, DeploymentView, Endpoints, JobView, Observed, Ownership, Resolution, is_route,
+    resolve,
+};
 use crate::traffic::{Acceptance, acceptance};
 
 /// What is observed of `key`; `None` where it does not exist (any more).
@@ -50,6 +53,13 @@ pub async fn observe(
     add_pods(caches, key, &mut observed);
     (observed.endpoints, observed.service_endpoints) = endpoints(caches, key);
     observed.accepted_since = accepted_since(context, key, &observed, now);
+    let troubles = add_jobs(caches, key, &memory.job_troubles, &mut observed);
+    if troubles != memory.job_troubles {
+        context
+            .memory
+            .change(key, |memory| memory.job_troubles = troubles);
+    }
+    observed.calls = context.calls.of(key, observed.uid());
     observed.foreign_budgets = foreign_budgets(caches, key);
     for source in sources(&service.spec.revision).into_keys() {
         let found = context
@@ -84,11 +94,45 @@ fn add_children(caches: &Caches, key: &ServiceKey, observed: &mut Observed) {
                         .deployments
                         .insert(name.clone(), DeploymentView::clone(view));
                 }
-                Parsed::Plain => {}
+                Parsed::Job(_) | Parsed::Plain => {}
             }
             observed.children.insert((*kind, name) as ChildKey, live);
         }
     }
+}
+
+/// Adds how the Jobs stand. Answers the trouble of each by its uid, to be remembered: a pod that could not start tells
+/// nothing any more once its Job has run out of time.
+fn add_jobs(
+    caches: &Caches,
+    key: &ServiceKey,
+    earlier: &BTreeMap<String, JobTrouble>,
+    observed: &mut Observed,
+) -> BTreeMap<String, JobTrouble> {
+    let mut troubles = BTreeMap::new();
+    let entries = caches.children.get(&ChildKind::Job).map(|jobs| jobs.of(key));
+    let held = caches.job_pods.of(key);
+    let pods: Vec<&Pod> = held.iter().map(|held: &Arc<JobPod>| &held.pod).collect();
+    for entry in entries.into_iter().flatten() {
+        let Parsed::Job(job) = &entry.parsed else {
+            continue;
+        };
+        let live = entry.live(observed.uid(), &key.name);
+        if live.ownership == Ownership::Foreign || live.deleting == Deleting::Yes {
+            continue;
+        }
+        let earlier = earlier.get(&live.uid);
+        let trouble = job_trouble(job, &pods, earlier);
+        let view = JobView {
+            outcome: job_outcome(job, &pods, earlier),
+            words: trouble.as_ref().map(|trouble| trouble.words.clone()),
+        };
+        observed.jobs.insert(entry.object_name().to_owned(), view);
+        if let Some(trouble) = trouble {
+            troubles.insert(live.uid, trouble);
+        }
+    }
+    troubles
 }
 
 fn add_pods(caches: &Caches, key: &ServiceKey, observed: &mut Observed) {
@@ -266,10 +310,7 @@ async fn secret_copies(
         let Some(content) = &snapshot.content else {
             continue;
         };
-        let copy = (
-            crate::render::ChildKind::Secret,
-            snapshot.source.copy_name(&record.name),
-        );
+        let copy = (ChildKind::Secret, snapshot.source.copy_name(&record.name));
         if observed.children.contains_key(&copy) {
             continue;
         }
@@ -282,4 +323,116 @@ async fn secret_copies(
         }
     }
     Ok(copies)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::controller::entry::ChildEntry;
+    use crate::health::JobOutcome;
+
+    fn key() -> ServiceKey {
+        ServiceKey {
+            namespace: "shop".into(),
+            name: "orders".into(),
+        }
+    }
+
+    fn put_job(caches: &Caches, name: &str, version: u64, owner: &str, fields: &Value) {
+        let mut job = json!({
+            "metadata": {
+                "name": name, "namespace": "shop", "uid": format!("uid-{name}"), "resourceVersion": version.to_string(),
+                "labels": {labels::INSTANCE: "orders", labels::MANAGED_BY: labels::MANAGER},
+                "ownerReferences": [{"apiVersion": "a", "kind": "Microservice", "name": "orders", "uid": owner,
+                    "controller": true}],
+            },
+            "spec": {"activeDeadlineSeconds": 60, "template": {}},
+        });
+        for (field, value) in fields.as_object().unwrap() {
+            match field.as_str() {
+                "deletionTimestamp" => job["metadata"][field] = value.clone(),
+                _ => job[field] = value.clone(),
+            }
+        }
+        let entry = ChildEntry::new(ChildKind::Job, serde_json::from_value(job).unwrap());
+        caches.children[&ChildKind::Job].put(entry);
+    }
+
+    fn put_pod(caches: &Caches, service: &str, waiting: &str) {
+        let pod: Pod = serde_json::from_value(json!({
+            "metadata": {
+                "name": "p", "namespace": "shop", "uid": "uid-p", "resourceVersion": "7",
+                "labels": {labels::JOB: service, labels::JOB_OF: "orders-b"},
+                "ownerReferences": [{"apiVersion": "batch/v1", "kind": "Job", "name": "j", "uid": "uid-j",
+                    "controller": true}],
+            },
+            "spec": {"nodeName": "n", "containers": [{"name": "migrate"}]},
+            "status": {"phase": "Pending", "containerStatuses": [{
+                "name": "migrate", "image": "x", "imageID": "", "ready": false, "restartCount": 0,
+                "state": {"waiting": {"reason": waiting, "message": "words"}},
+            }]},
+        }))
+        .unwrap();
+        caches.job_pods.put(JobPod::from(pod));
+    }
+
+    fn observed() -> Observed {
+        let mut observed = Observed::default();
+        observed.service.metadata.uid = Some("u".to_owned());
+        observed
+    }
+
+    #[test]
+    fn jobs_are_seen_with_what_their_pods_wait_for_and_that_is_kept_beyond_them() {
+        let caches = Caches::new();
+        put_job(&caches, "j", 1, "u", &json!({}));
+        put_job(&caches, "of-an-earlier-one", 2, "v", &json!({}));
+        put_job(
+            &caches,
+            "leaving",
+            3,
+            "u",
+            &json!({"deletionTimestamp": "2026-01-01T00:00:00Z"}),
+        );
+        put_pod(&caches, "orders", "ImagePullBackOff");
+        let mut first = observed();
+        let troubles = add_jobs(&caches, &key(), &BTreeMap::new(), &mut first);
+        let words = "pod p: ImagePullBackOff: words".to_owned();
+        let view = JobView {
+            outcome: JobOutcome::Running,
+            words: Some(words.clone()),
+        };
+        assert_eq!(first.jobs, BTreeMap::from([("j".to_owned(), view)]));
+        assert_eq!(troubles.keys().collect::<Vec<_>>(), ["uid-j"]);
+        assert!(first.pods.is_empty(), "it is no pod of the service");
+
+        // Out of time: Kubernetes has taken its pod away.
+        caches.job_pods.remove("shop", "p", "uid-p");
+        let failed = json!({"status": {"failed": 1, "conditions": [
+            {"type": "Failed", "status": "True", "reason": "DeadlineExceeded"}]}});
+        put_job(&caches, "j", 4, "u", &failed);
+        let mut second = observed();
+        let after = add_jobs(&caches, &key(), &troubles, &mut second);
+        assert_eq!(after, troubles);
+        let JobOutcome::Failed(fault) = &second.jobs["j"].outcome else {
+            panic!("{:?}", second.jobs);
+        };
+        assert_eq!(fault.message, format!("Job j was not done within 60 s: {words}"));
+
+        // What is remembered of a Job goes with it.
+        caches.children[&ChildKind::Job].remove("shop", "j", "uid-j");
+        assert!(add_jobs(&caches, &key(), &after, &mut observed()).is_empty());
+    }
+
+    #[test]
+    fn pods_of_jobs_of_other_services_are_not_looked_at() {
+        let caches = Caches::new();
+        put_job(&caches, "j", 1, "u", &json!({}));
+        put_pod(&caches, "payments", "ImagePullBackOff");
+        let mut observed = observed();
+        add_jobs(&caches, &key(), &BTreeMap::new(), &mut observed);
+        assert_eq!(observed.jobs["j"].words, None);
+    }
 }

@@ -10,6 +10,7 @@ use kube::{Client, Resource};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::cache::ServiceKey;
+use super::call::Calls;
 use super::entry::now;
 use super::error::WriteError;
 use super::execute::{execute, write_status};
@@ -47,6 +48,8 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// Bounds the writes in flight: beyond a few the API server gets slower, not faster.
     pub writes: Arc<Semaphore>,
+    /// The calls over HTTP.
+    pub calls: Arc<Calls>,
     /// Whether Secrets may be read.
     pub secrets: SecretTracking,
     /// The places for rollouts.
@@ -93,6 +96,7 @@ pub async fn reconcile(context: &Context, key: &ServiceKey, occasion: Occasion) 
         let observed = match observe(context, key, now).await {
             Ok(Some(observed)) => observed,
             Ok(None) => {
+                context.calls.forget_all(key);
                 let forgotten = context.memory.forget(key);
                 give_way(context, key, Need::Nothing);
                 context.metrics.phase_changed(forgotten.phase, None);
@@ -105,6 +109,10 @@ pub async fn reconcile(context: &Context, key: &ServiceKey, occasion: Occasion) 
                 };
             }
         };
+        if observed.service.metadata.deletion_timestamp.is_some() {
+            // Nothing will be decided by their outcome.
+            context.calls.forget_all(key);
+        }
         let (observed, plan) = plan_in_turn(context, key, observed, now);
         if plan.steps.is_empty() {
             return conclude(context, key, &observed, &plan, now).await;

@@ -8,6 +8,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::cache::{Cached, ServiceKey};
+use super::call::Calls;
 use super::memory::Memory;
 use super::optional;
 use super::reconcile::{Context, reconcile};
@@ -65,6 +66,7 @@ pub struct Options {
 pub async fn run(options: Options, shutdown: CancellationToken) {
     let (triggers, triggered) = mpsc::unbounded_channel();
     let caches = Arc::new(Caches::new());
+    let calls = Arc::new(Calls::new(triggers.clone()));
     let watching = Watching {
         client: options.client.clone(),
         scope: options.scope.clone(),
@@ -106,6 +108,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) {
         },
         metrics: options.metrics,
         writes: Arc::new(Semaphore::new(WRITES_IN_FLIGHT)),
+        calls,
         secrets: options.secrets,
         slots,
         triggers,

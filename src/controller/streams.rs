@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
 use super::cache::{Cache, Cached, Put, ServiceKey};
-use super::entry::{ChildEntry, SourceEntry, pruned_node, pruned_pod};
+use super::entry::{ChildEntry, JobPod, SourceEntry, pruned_node, pruned_pod};
 use super::run::Scope;
 use crate::api::{Microservice, labels};
 use crate::health::ExitLedger;
@@ -37,6 +37,8 @@ pub struct Caches {
     pub children: BTreeMap<ChildKind, Cache<ChildEntry>>,
     /// Their pods.
     pub pods: Cache<Pod>,
+    /// The pods of their Jobs.
+    pub job_pods: Cache<JobPod>,
     /// What is remembered of exits.
     pub ledger: Mutex<ExitLedger>,
     /// The endpoints of their Services.
@@ -174,6 +176,7 @@ impl Need {
             ChildKind::ConfigMap | ChildKind::Secret => Self::Required,
             ChildKind::ServiceAccount
             | ChildKind::NetworkPolicy
+            | ChildKind::Job
             | ChildKind::PodDisruptionBudget
             | ChildKind::HorizontalPodAutoscaler
             | ChildKind::Ingress
@@ -207,6 +210,16 @@ impl Watching {
                     watcher::Config::default().labels(labels::REVISION),
                     Need::Required,
                     pods(),
+                ),
+            ),
+            (
+                "job pods",
+                self.follow_all::<Pod>(
+                    "job pods",
+                    watcher::Config::default().labels(labels::JOB),
+                    // They only explain what the Job itself tells.
+                    Need::Written,
+                    plain(|caches| &caches.job_pods, JobPod::from, own_service),
                 ),
             ),
             (

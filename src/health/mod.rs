@@ -5,6 +5,7 @@
 
 mod container;
 mod counts;
+mod job;
 mod kubelet;
 mod ledger;
 mod pod;
@@ -20,6 +21,8 @@ mod verdict_tests;
 
 pub use container::{ContainerKind, ContainerSnapshot, Exit, FailedExits, Waiting};
 pub use counts::{Counts, readiness};
+pub use job::{JOB_FAILED, JobOutcome, JobTrouble, job_outcome, job_trouble};
 pub use ledger::{ExitLedger, PodHistory};
 pub use pod::{NodeReadiness, PodSnapshot, Readied, Readiness, Scheduling, Standing};
+pub use text::message;
 pub use verdict::{Assessment, Fault, Limits, Traffic, assess, replica_failure};

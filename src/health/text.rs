@@ -6,9 +6,9 @@ const MESSAGE_BYTES: usize = 1024;
 /// What stands where something was left out.
 const GAP: &str = " … ";
 
-/// `headline: words` on one line and within [`MESSAGE_BYTES`]. Of words that are too long the middle goes: a panic is
+/// `headline: words` on one line and within 1 KiB, which is what a status holds of one. Of words that are too long the middle goes: a panic is
 /// told at the start, what led to it in the last lines of the log.
-pub(super) fn message(headline: &str, words: &str) -> String {
+pub fn message(headline: &str, words: &str) -> String {
     let headline = one_line(headline);
     let words = one_line(words);
     if words.is_empty() {

@@ -19,6 +19,8 @@ pub enum ChildKind {
     ServiceAccount,
     /// Who may talk to the pods.
     NetworkPolicy,
+    /// Work that ends: before a revision gets pods, or before a step.
+    Job,
     /// The pods of a revision.
     Deployment,
     /// How callers find the pods.
@@ -43,12 +45,13 @@ pub enum ChildKind {
 
 impl ChildKind {
     /// All kinds, in the order in which they are applied: what others refer to comes first.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::ControllerRevision,
         Self::ConfigMap,
         Self::Secret,
         Self::ServiceAccount,
         Self::NetworkPolicy,
+        Self::Job,
         Self::Deployment,
         Self::Service,
         Self::PodDisruptionBudget,
@@ -67,6 +70,7 @@ impl ChildKind {
             Self::ControllerRevision | Self::Deployment => "apps",
             Self::ConfigMap | Self::Secret | Self::ServiceAccount | Self::Service => "",
             Self::NetworkPolicy | Self::Ingress => "networking.k8s.io",
+            Self::Job => "batch",
             Self::PodDisruptionBudget => "policy",
             Self::HorizontalPodAutoscaler => "autoscaling",
             Self::HttpRoute | Self::GrpcRoute => "gateway.networking.k8s.io",
@@ -84,6 +88,7 @@ impl ChildKind {
             | Self::Secret
             | Self::ServiceAccount
             | Self::NetworkPolicy
+            | Self::Job
             | Self::Deployment
             | Self::Service
             | Self::PodDisruptionBudget
@@ -112,6 +117,7 @@ impl ChildKind {
             Self::Secret => "Secret",
             Self::ServiceAccount => "ServiceAccount",
             Self::NetworkPolicy => "NetworkPolicy",
+            Self::Job => "Job",
             Self::Deployment => "Deployment",
             Self::Service => "Service",
             Self::PodDisruptionBudget => "PodDisruptionBudget",
@@ -133,6 +139,7 @@ impl ChildKind {
             Self::Secret => "secrets",
             Self::ServiceAccount => "serviceaccounts",
             Self::NetworkPolicy => "networkpolicies",
+            Self::Job => "jobs",
             Self::Deployment => "deployments",
             Self::Service => "services",
             Self::PodDisruptionBudget => "poddisruptionbudgets",
@@ -159,6 +166,7 @@ impl ChildKind {
             | Self::Secret
             | Self::ServiceAccount
             | Self::NetworkPolicy
+            | Self::Job
             | Self::Deployment
             | Self::Service
             | Self::PodDisruptionBudget

@@ -8,6 +8,7 @@ mod disruption_budget;
 mod exposure;
 mod horizontal_pod_autoscaler;
 mod identity;
+mod job;
 mod lists;
 mod merge;
 mod monitor;
@@ -31,6 +32,7 @@ pub use exposure::{
 pub use horizontal_pod_autoscaler::horizontal_pod_autoscaler;
 pub use identity::Identity;
 pub(crate) use identity::Metadata;
+pub use job::{JobPurpose, job, job_name};
 pub use lists::{item_key, list_keys};
 pub use monitor::monitor;
 pub use network_policy::network_policy;

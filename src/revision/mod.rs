@@ -11,5 +11,5 @@ pub use canonical::canonical_json;
 pub use changes::changes;
 pub use hash::{HASH_VERSION, RevisionDigest, short_digest};
 pub use identity::{ContainerPort, RevisionInput};
-pub use record::{Record, RecordData, RecordError, RecordNotes, RecordedSnapshot, VerdictNote};
+pub use record::{PreDeployed, Record, RecordData, RecordError, RecordNotes, RecordedSnapshot, VerdictNote};
 pub use snapshot::{Presence, SnapshotContent, SnapshotSource, SourceKind, secret_data, sources};

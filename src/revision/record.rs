@@ -70,6 +70,31 @@ pub struct RecordNotes {
     pub promoted: Option<i64>,
     /// The fields of scope A that were last in force for it.
     pub exposure: Option<ExposureSpec>,
+    /// Whether the Jobs before its first pod have succeeded.
+    pub pre_deployed: PreDeployed,
+}
+
+/// Whether the Jobs before a revision's first pod have succeeded. They run once per revision.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PreDeployed {
+    /// Not yet, or there are none.
+    #[default]
+    No,
+    /// All of them have.
+    Succeeded,
+}
+
+impl PreDeployed {
+    /// The annotation's value where they have.
+    const SUCCEEDED: &'static str = "Succeeded";
+
+    /// Reads the annotation. Any other value is no evidence of a success.
+    fn read(value: Option<&String>) -> Self {
+        match value.map(String::as_str) {
+            Some(Self::SUCCEEDED) => Self::Succeeded,
+            Some(_) | None => Self::No,
+        }
+    }
 }
 
 /// Why a revision was rejected; survives the loss of the status.
@@ -127,6 +152,7 @@ impl Record {
             rejected: note(annotations::VERDICT).and_then(|v| serde_json::from_str(v).ok()),
             promoted: note(annotations::PROMOTED).and_then(|v| v.parse().ok()),
             exposure: note(annotations::EXPOSURE).and_then(|v| serde_json::from_str(v).ok()),
+            pre_deployed: PreDeployed::read(note(annotations::PRE_DEPLOYED)),
         };
         Ok(Self {
             name,
@@ -162,6 +188,15 @@ impl RecordNotes {
                 annotations::EXPOSURE.to_owned(),
                 json(serde_json::to_string(exposure)),
             );
+        }
+        match self.pre_deployed {
+            PreDeployed::Succeeded => {
+                notes.insert(
+                    annotations::PRE_DEPLOYED.to_owned(),
+                    PreDeployed::SUCCEEDED.to_owned(),
+                );
+            }
+            PreDeployed::No => {}
         }
         notes
     }

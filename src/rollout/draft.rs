@@ -641,10 +641,13 @@ fn refusal((kind, name): &ChildKey, failure: &Failure) -> Option<Fault> {
 /// Whether an object belongs to one revision alone: it is called like it, or like it with a suffix.
 fn is_part_of((kind, name): &ChildKey, revision: &str) -> bool {
     match kind {
-        ChildKind::ControllerRevision | ChildKind::ConfigMap | ChildKind::Secret | ChildKind::Deployment => {
-            name.strip_prefix(revision)
-                .is_some_and(|suffix| suffix.is_empty() || suffix.starts_with('-'))
-        }
+        ChildKind::ControllerRevision
+        | ChildKind::ConfigMap
+        | ChildKind::Secret
+        | ChildKind::Job
+        | ChildKind::Deployment => name
+            .strip_prefix(revision)
+            .is_some_and(|suffix| suffix.is_empty() || suffix.starts_with('-')),
         ChildKind::ServiceAccount
         | ChildKind::NetworkPolicy
         | ChildKind::Service

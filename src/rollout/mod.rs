@@ -28,10 +28,13 @@ mod transition;
 
 pub use edges::{EDGES, Edge, EdgeRow};
 pub use observed::{
-    ChildKey, Contest, Deleting, DeploymentView, Endpoints, Failure, FailureClass, LiveChild, Observed,
-    Ownership, Slot, Source,
+    CallOutcome, ChildKey, Contest, Deleting, DeploymentView, Endpoints, Failure, FailureClass, JobView,
+    LiveChild, Observed, Ownership, Slot, Source,
 };
-pub use plan::{Apply, ApplyReason, Delete, EventDraft, EventKind, LabelPod, Plan, Step, Turn, plan};
+pub use plan::{
+    Apply, ApplyReason, Call, CallSubject, Delete, EventDraft, EventKind, LabelPod, Plan, Step, Turn,
+    call_body, plan,
+};
 pub use replicas::{Pace, SizeTargets, Surge};
 pub use resolve::{Resolution, Unresolved, resolve};
 pub use state::{Change, Course, Held, Position, Return, Situation, Stage, State};

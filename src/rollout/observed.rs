@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::api::{Microservice, MicroserviceSpec, MicroserviceStatus};
-use crate::health::{Fault, PodSnapshot};
+use crate::health::{Fault, JobOutcome, PodSnapshot};
 use crate::render::{Child, ChildKind};
 use crate::revision::{Record, SnapshotContent, SnapshotSource};
 
@@ -48,6 +48,10 @@ pub struct Observed {
     pub contested: Vec<Contest>,
     /// Other PodDisruptionBudgets that select our pods.
     pub foreign_budgets: Vec<String>,
+    /// Its Jobs, by name; not those that are somebody else's or on their way out.
+    pub jobs: BTreeMap<String, JobView>,
+    /// The calls over HTTP that this process has begun, by [`super::Call::key`].
+    pub calls: BTreeMap<String, CallOutcome>,
     /// When the status was last written, as far as this process knows.
     pub last_status_write: Option<Timestamp>,
 }
@@ -157,6 +161,26 @@ pub struct DeploymentView {
     pub template: Value,
     /// Its selector.
     pub selector: BTreeMap<String, String>,
+}
+
+/// What the engine looks at in a Job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobView {
+    /// How it stands.
+    pub outcome: JobOutcome,
+    /// What it waits for, or what went wrong so far: one line. `None` where there is nothing to say.
+    pub words: Option<String>,
+}
+
+/// How a call over HTTP stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CallOutcome {
+    /// It is under way, or between two tries.
+    Running,
+    /// It was answered with 2xx.
+    Succeeded,
+    /// It was not, in all of its tries: how the last one ended, in one line of at most 1 KiB.
+    Failed(String),
 }
 
 /// The ready endpoints of the root Service, by revision.

@@ -16,7 +16,7 @@ use super::roles::stale_labels;
 use super::state::State;
 use super::status::{self, Worth};
 use super::transition::{advance, ignore_stale_commands};
-use crate::api::{DeletionPolicy, HistoryEntry, MicroserviceStatus, Role, annotations};
+use crate::api::{DeletionPolicy, HistoryEntry, MicroserviceStatus, Role, Webhook, annotations};
 use crate::render::{Child, ChildKind};
 use crate::revision::RevisionDigest;
 
@@ -65,6 +65,69 @@ pub enum Step {
     Label(LabelPod),
     /// Deletes an object.
     Delete(Delete),
+    /// Begins a call over HTTP, beside everything else. It is not waited for: its outcome comes back in
+    /// [`Observed::calls`].
+    Call(Box<Call>),
+    /// Ends the call with this key if it is under way, and forgets its outcome: nobody wants it any more.
+    ForgetCall(String),
+}
+
+/// A call over HTTP.
+///
+/// It is made at least once: a process remembers which calls it began and how they ended, and begins none of them
+/// again; the one that takes over after it does, for a call whose success is not in the status yet. Who is called has
+/// the key's parts in the body and can tell.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Call {
+    /// Identifies it within the service: revision, trial, step and hook.
+    pub key: String,
+    /// Whom to call, and how patiently.
+    pub webhook: Webhook,
+    /// What is sent; see [`call_body`].
+    pub body: Value,
+}
+
+impl Call {
+    /// The call of one hook.
+    pub fn new(webhook: Webhook, subject: &CallSubject<'_>) -> Self {
+        Self {
+            key: subject.key(),
+            webhook,
+            body: call_body(subject),
+        }
+    }
+}
+
+/// What a call is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct CallSubject<'a> {
+    /// The name of the Microservice.
+    pub service: &'a str,
+    /// Its namespace.
+    pub namespace: &'a str,
+    /// The revision that is tried out.
+    pub revision: &'a str,
+    /// The revision that the service rests on.
+    pub stable: &'a str,
+    /// Which trial of the revision it is.
+    pub trial: i32,
+    /// The step that waits for the call, counted as in the status.
+    pub step: i32,
+    /// The name of the hook.
+    pub hook: &'a str,
+}
+
+impl CallSubject<'_> {
+    /// `<revision>/<trial>/<step>/<hook>`.
+    pub fn key(&self) -> String {
+        format!("{}/{}/{}/{}", self.revision, self.trial, self.step, self.hook)
+    }
+}
+
+/// The body of a call: an object with the fields of [`CallSubject`].
+pub fn call_body(subject: &CallSubject<'_>) -> Value {
+    // Strings and integers only, so this cannot fail.
+    serde_json::to_value(subject).unwrap_or_default()
 }
 
 /// An object to be applied.
@@ -223,7 +286,8 @@ impl Turn {
             | ChildKind::ConfigMap
             | ChildKind::Secret
             | ChildKind::ServiceAccount
-            | ChildKind::NetworkPolicy => Self::Referred,
+            | ChildKind::NetworkPolicy
+            | ChildKind::Job => Self::Referred,
             ChildKind::Deployment => {
                 let replicas = |object: &Value| {
                     object
@@ -296,6 +360,8 @@ fn difference(
         // Refused before, and nothing has changed since: the retry comes with the back-off, which clears the failure.
         _ if refused.is_some() => None,
         Some(live) if live.ownership == Ownership::Foreign => None,
+        // A Job runs as it was made: what it runs cannot be changed, and another Job has another name.
+        Some(_) if child.kind == ChildKind::Job => None,
         // An object on its way out keeps its name until it is gone.
         Some(live) if live.deleting == Deleting::Yes => None,
         None => apply(None, ApplyReason::Missing),
@@ -372,6 +438,7 @@ fn still_mounted(draft: &Draft<'_>, wanted: &Desired, kind: ChildKind, name: &st
         ChildKind::ControllerRevision
         | ChildKind::ServiceAccount
         | ChildKind::NetworkPolicy
+        | ChildKind::Job
         | ChildKind::Deployment
         | ChildKind::PodDisruptionBudget
         | ChildKind::HorizontalPodAutoscaler
@@ -387,4 +454,85 @@ fn still_mounted(draft: &Draft<'_>, wanted: &Desired, kind: ChildKind, name: &st
 /// Whether a route leads to a Service, or all of them left it only just.
 fn still_routed(draft: &Draft<'_>, wanted: &Desired, service: &str) -> bool {
     draft.routed(service) || !wanted.routes_rest
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::api::{JobTemplate, Microservice};
+    use crate::render::{Identity, JobPurpose, job, new_record};
+    use crate::revision::RevisionInput;
+
+    #[test]
+    fn a_job_is_made_once_and_never_written_again() {
+        let spec = serde_json::from_value(json!({"image": "a:1"})).unwrap();
+        let service = Microservice::new("orders", spec);
+        let identity = Identity::of(&service, "shop");
+        let record = new_record(&identity, RevisionInput::of(&service.spec), Vec::new(), 0, 1, 0);
+        let migrate = |command: &str| {
+            let template = JobTemplate {
+                command: vec![command.to_owned()],
+                ..JobTemplate::default()
+            };
+            job(
+                &identity,
+                &record,
+                "migrate",
+                &template,
+                JobPurpose::PreDeploy { trial: 1 },
+            )
+        };
+        let (before, after) = (migrate("up"), migrate("up --fast"));
+        assert_eq!(before.name, after.name);
+        let key = (ChildKind::Job, before.name.clone());
+        let mut observed = Observed {
+            service: service.clone(),
+            ..Observed::default()
+        };
+        let applied = |observed: &Observed, child: &Child| {
+            let draft = Draft::new(observed, resolve(observed), Timestamp::UNIX_EPOCH);
+            difference(&draft, &key, child, None).map(|apply| (apply.reason, apply.turn))
+        };
+        assert_eq!(
+            applied(&observed, &before),
+            Some((ApplyReason::Missing, Turn::Referred))
+        );
+        let (stored, digest) = stamped(&before, None);
+        let live = LiveChild {
+            uid: "u".to_owned(),
+            ownership: Ownership::Ours,
+            applied: Some(digest),
+            object: Arc::new(stored.object),
+            deleting: Deleting::No,
+            last_foreign_manager: None,
+        };
+        observed.children.insert(key.clone(), live);
+        // The API server would refuse another template, and what has run has run.
+        assert_eq!(applied(&observed, &before), None);
+        assert_eq!(applied(&observed, &after), None);
+    }
+
+    #[test]
+    fn the_key_of_a_call_names_what_its_body_says() {
+        let subject = CallSubject {
+            service: "orders",
+            namespace: "shop",
+            revision: "orders-b",
+            stable: "orders-a",
+            trial: 3,
+            step: 1,
+            hook: "load",
+        };
+        let call = Call::new(Webhook::default(), &subject);
+        assert_eq!(call.key, "orders-b/3/1/load");
+        assert_eq!(
+            call.body,
+            json!({"service": "orders", "namespace": "shop", "revision": "orders-b", "stable": "orders-a",
+                "trial": 3, "step": 1, "hook": "load"})
+        );
+    }
 }

@@ -271,6 +271,7 @@ pub fn is_route(kind: ChildKind) -> bool {
         | ChildKind::NetworkPolicy
         | ChildKind::Deployment
         | ChildKind::Service
+        | ChildKind::Job
         | ChildKind::PodDisruptionBudget
         | ChildKind::HorizontalPodAutoscaler
         | ChildKind::ServiceMonitor

@@ -30,6 +30,7 @@ pub fn acceptance(kind: ChildKind, object: &Value) -> Acceptance {
         | ChildKind::NetworkPolicy
         | ChildKind::Deployment
         | ChildKind::Service
+        | ChildKind::Job
         | ChildKind::PodDisruptionBudget
         | ChildKind::HorizontalPodAutoscaler
         | ChildKind::Ingress

@@ -25,6 +25,7 @@ pub fn leads_to(kind: ChildKind, object: &Value) -> BTreeMap<String, i32> {
         | ChildKind::NetworkPolicy
         | ChildKind::Deployment
         | ChildKind::Service
+        | ChildKind::Job
         | ChildKind::PodDisruptionBudget
         | ChildKind::HorizontalPodAutoscaler
         | ChildKind::ServiceMonitor
@@ -255,6 +256,7 @@ pub fn claims(kind: ChildKind, object: &Value) -> Vec<Claim> {
         | ChildKind::NetworkPolicy
         | ChildKind::Deployment
         | ChildKind::Service
+        | ChildKind::Job
         | ChildKind::PodDisruptionBudget
         | ChildKind::HorizontalPodAutoscaler
         | ChildKind::ServiceMonitor

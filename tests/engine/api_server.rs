@@ -279,6 +279,7 @@ fn immutable(key: &ChildKey, before: &Value, after: &Value) -> Result<(), WriteE
     let path = match key.0 {
         ChildKind::ControllerRevision | ChildKind::ConfigMap => "/data",
         ChildKind::Deployment => "/spec/selector",
+        ChildKind::Job => "/spec/template",
         _ => return Ok(()),
     };
     if before.pointer(path) == after.pointer(path) {

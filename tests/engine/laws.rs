@@ -220,7 +220,7 @@ pub fn written(world: &mut World, observed: &Observed, plan: &Plan, step: &Step,
         Step::Delete(delete) if delete.kind == ChildKind::Deployment => {
             capacity(world, observed, plan, rollout, before)
         }
-        Step::Apply(_) | Step::Label(_) | Step::Delete(_) => {}
+        Step::Apply(_) | Step::Label(_) | Step::Delete(_) | Step::Call(_) | Step::ForgetCall(_) => {}
     }
 }
 

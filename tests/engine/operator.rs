@@ -239,7 +239,7 @@ impl World {
             let takes_away = match step {
                 Step::Apply(apply) => apply.turn == Turn::Shrinking,
                 Step::Delete(_) => true,
-                Step::Checkpoint(_) | Step::Label(_) => false,
+                Step::Checkpoint(_) | Step::Label(_) | Step::Call(_) | Step::ForgetCall(_) => false,
             };
             if takes_away && refused {
                 continue;
@@ -281,6 +281,8 @@ impl World {
                 self.cluster.label(label);
                 Ok(())
             }
+            // This world has nobody to call: a call stays under way.
+            Step::Call(_) | Step::ForgetCall(_) => Ok(()),
         };
         self.overlay(step);
         done?;
@@ -319,6 +321,7 @@ impl World {
                     .for_each(|pod| pod.role = Some(label.role));
                 return;
             }
+            Step::Call(_) | Step::ForgetCall(_) => return,
         };
         match self.api.objects.get(&key) {
             Some(stored) => drop(old.objects.insert(key, stored.clone())),

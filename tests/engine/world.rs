@@ -370,6 +370,8 @@ impl World {
             }
             Step::Delete(delete) => format!("delete {} {}", delete.kind.kind(), delete.name),
             Step::Label(label) => format!("label {} {}", label.pod, label.role.as_str()),
+            Step::Call(call) => format!("call {}", call.key),
+            Step::ForgetCall(key) => format!("forget the call {key}"),
         };
         let line = format!("{}   @{at}", self.alias(&line));
         self.journal.push(line);
