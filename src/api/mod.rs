@@ -38,8 +38,8 @@ pub use raw::RawObject;
 pub use scaling::{Autoscaling, DisruptionBudget, DisruptionBudgetMode};
 pub use spec::{Microservice, MicroserviceSpec};
 pub use status::{
-    Blame, CommandStatus, HistoryEntry, InventoryEntry, MicroserviceStatus, Phase, ReturnCause,
-    RevisionStatus, Role, RolloutState, RolloutStatus, StableHealth, Verdict,
+    Blame, CommandStatus, HistoryEntry, InventoryEntry, MicroserviceStatus, Phase, ReplicasSource,
+    ReturnCause, RevisionStatus, Role, RolloutState, RolloutStatus, StableHealth, Verdict,
 };
 pub use steps::{
     BlueGreen, Canary, CanaryStep, NamedValue, Pause, Preview, RequestMatch, StepAffinity, Switch,

@@ -19,6 +19,7 @@ mod quantity;
 mod replicas;
 mod resolve;
 mod roles;
+mod scaling;
 mod state;
 mod status;
 mod transition;
@@ -28,8 +29,11 @@ pub use observed::{
     ChildKey, Contest, Deleting, DeploymentView, Endpoints, Failure, FailureClass, LiveChild, Observed,
     Ownership, Source,
 };
-pub use plan::{Apply, ApplyReason, Delete, EventDraft, EventKind, LabelPod, Plan, Step, Turn, plan};
+pub use plan::{
+    Apply, ApplyReason, Delete, EventDraft, EventKind, LabelPod, Plan, Step, Turn, WriteBack, plan,
+};
 pub use replicas::{Pace, SizeTargets, Surge};
 pub use resolve::{Resolution, Unresolved, resolve};
+pub use scaling::{ReplicasHolder, Scaling};
 pub use state::{Change, Held, Return, Situation, State};
 pub use status::Worth;

@@ -9,6 +9,7 @@ use super::draft::Draft;
 use super::observed::{ChildKey, FailureClass, LiveChild, Observed};
 use super::replicas::Pace;
 use super::resolve::Resolution;
+use super::scaling::{Scaling, managed_by_git};
 use super::state::{Change, Held, Return, State};
 use super::transition::{HELD, clock_stands, deadline_fault, home_fault, is_complete};
 use crate::api::conditions::{ConditionStatus, ConditionType};
@@ -114,6 +115,7 @@ pub fn build(draft: &mut Draft<'_>, wanted: &Desired) -> MicroserviceStatus {
         replicas: counts.live,
         ready_replicas: counts.ready,
         desired_replicas: draft.wanted(),
+        replicas_from: Scaling::of(observed).source,
         ready: Some(format!("{}/{}", counts.ready, draft.wanted())),
         selector: wanted.traffic.selector(observed.name()),
         stable_revision: draft.situation.state.stable().map(str::to_owned),
@@ -586,6 +588,14 @@ fn add_parts(draft: &Draft<'_>, wanted: &Desired, conditions: &mut Conditions<'_
             ConditionType::ImageMutated,
             ConditionStatus::True,
             "TagMoved",
+            &message,
+        );
+    }
+    if let Some((reason, message)) = managed_by_git(observed) {
+        conditions.add(
+            ConditionType::ReplicasManagedByGit,
+            ConditionStatus::True,
+            reason,
             &message,
         );
     }
