@@ -27,6 +27,8 @@ pub enum ConditionType {
     DisruptionBudgetReady,
     /// Pods of the stable revision were made from different images of one name.
     ImageMutated,
+    /// Under autoscaling a manifest sets replicas, too.
+    ReplicasManagedByGit,
     /// Today's operator would render the stable revision differently.
     RefreshAvailable,
 }
@@ -46,6 +48,7 @@ impl ConditionType {
             Self::MonitoringReady => "MonitoringReady",
             Self::DisruptionBudgetReady => "DisruptionBudgetReady",
             Self::ImageMutated => "ImageMutated",
+            Self::ReplicasManagedByGit => "ReplicasManagedByGit",
             Self::RefreshAvailable => "RefreshAvailable",
         }
     }

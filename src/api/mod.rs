@@ -39,7 +39,8 @@ pub use scaling::{Autoscaling, DisruptionBudget, DisruptionBudgetMode};
 pub use spec::{Microservice, MicroserviceSpec};
 pub use status::{
     Blame, CommandOutcome, CommandStatus, HistoryEntry, InventoryEntry, MicroserviceStatus, Phase,
-    ReturnCause, RevisionStatus, Role, RolloutCourse, RolloutState, RolloutStatus, StableHealth, Verdict,
+    ReplicasSource, ReturnCause, RevisionStatus, Role, RolloutCourse, RolloutState, RolloutStatus,
+    StableHealth, Verdict,
 };
 pub use steps::{
     BlueGreen, Canary, CanaryStep, NamedValue, Pause, Preview, RequestMatch, StepAffinity, Switch,

@@ -11,7 +11,7 @@ use super::{Autoscaling, DisruptionBudget, Monitoring, Strategy};
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OperationSpec {
-    /// Scope: immediate. How many pods the service needs to carry all of its traffic; 0 stops it, also with autoscaling. Under autoscaling the autoscaler writes it through /scale: leave it out of the manifest. Default: 1.
+    /// Scope: immediate. How many pods the service needs to carry all of its traffic; 0 stops it, also with autoscaling. Under autoscaling the autoscaler writes it through /scale, and a manifest can only raise it: leave it out of the manifest. Default: 1.
     #[serde(default = "one")]
     #[schemars(range(min = 0, max = 10000))]
     pub replicas: i32,
@@ -48,12 +48,12 @@ fn one() -> i32 {
 }
 
 impl OperationSpec {
-    /// How many pods the service needs to carry all of its traffic: `replicas`, within the bounds of autoscaling; 0
-    /// stops it.
-    pub fn wanted_replicas(&self) -> i32 {
+    /// How many pods the service has when it is made: `replicas`, within the bounds of autoscaling; 0 makes none. How
+    /// many it has later is decided by what is observed.
+    pub fn first_replicas(&self) -> i32 {
         match (&self.autoscaling, self.replicas) {
             (_, 0) | (None, _) => self.replicas,
-            (Some(bounds), replicas) => replicas.min(bounds.max_replicas).max(bounds.min_replicas),
+            (Some(bounds), replicas) => bounds.bounded(replicas),
         }
     }
     /// What becomes of the children when the Microservice is deleted.

@@ -36,6 +36,13 @@ pub struct Autoscaling {
     pub behavior: Option<HorizontalPodAutoscalerBehavior>,
 }
 
+impl Autoscaling {
+    /// A number of pods brought within the bounds.
+    pub fn bounded(&self, replicas: i32) -> i32 {
+        replicas.min(self.max_replicas).max(self.min_replicas)
+    }
+}
+
 /// How many pods a drain of nodes may take at a time.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]

@@ -27,6 +27,9 @@ pub struct MicroserviceStatus {
     /// How many pods the service wants.
     #[serde(default)]
     pub desired_replicas: i32,
+    /// Under autoscaling: where desiredReplicas comes from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas_from: Option<ReplicasSource>,
     /// readyReplicas/desiredReplicas, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready: Option<String>,
@@ -67,6 +70,24 @@ pub struct MicroserviceStatus {
 
 fn unseen() -> i64 {
     -1
+}
+
+/// Where the number of pods comes from under autoscaling.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[schemars(transform = super::crd::without_description)]
+pub enum ReplicasSource {
+    /// spec.replicas was written through /scale.
+    Scale,
+    /// The same, but the API server has nobody on record for it.
+    Untracked,
+    /// A manifest set it, to no fewer than there were.
+    Manifest,
+    /// A manifest set it to fewer: what there was is kept, and is to be written back through /scale.
+    Held,
+    /// It was written back.
+    WrittenBack,
+    /// A manifest set it to fewer again after it was written back: what there was is kept, and nothing is written.
+    Contested,
 }
 
 /// The state in one word; maps one to one to Argo CD's health.

@@ -17,7 +17,67 @@ use crate::api::{Microservice, annotations, labels};
 use crate::health::replica_failure;
 use crate::render::ChildKind;
 use crate::revision::{Record, RecordError};
-use crate::rollout::{Deleting, DeploymentView, LiveChild, Ownership};
+use crate::rollout::{Deleting, DeploymentView, LiveChild, Ownership, ReplicasHolder};
+
+/// A Microservice, and what is read from its managedFields once, when it arrives.
+#[derive(Clone, Debug)]
+pub struct ServiceEntry {
+    /// The Microservice, without them: they are near half of its size.
+    pub service: Microservice,
+    /// Who holds its replicas.
+    pub replicas_holder: ReplicasHolder,
+}
+
+impl From<Microservice> for ServiceEntry {
+    fn from(mut service: Microservice) -> Self {
+        let managers = service.metadata.managed_fields.take().unwrap_or_default();
+        Self {
+            service,
+            replicas_holder: replicas_holder(&managers),
+        }
+    }
+}
+
+impl ServiceEntry {
+    /// The same after `replicas` was written to its /scale by us, which answered with this resourceVersion.
+    #[must_use]
+    pub fn scaled(&self, replicas: i32, resource_version: Option<String>) -> Self {
+        let mut scaled = self.clone();
+        let metadata = &mut scaled.service.metadata;
+        metadata.resource_version = resource_version;
+        if scaled.service.spec.operation.replicas != replicas {
+            scaled.service.spec.operation.replicas = replicas;
+            metadata.generation = metadata.generation.map(|generation| generation + 1);
+        }
+        // What nobody holds is held by nobody afterwards: see [`replicas_holder`].
+        if scaled.replicas_holder != ReplicasHolder::Nobody {
+            scaled.replicas_holder = ReplicasHolder::Operator;
+        }
+        scaled
+    }
+}
+
+/// Who holds `spec.replicas`. The API server notes writes through the /scale of a custom resource only where somebody
+/// held the field before, so that nobody may hold what came through it. Where several hold it, they agree in the value.
+fn replicas_holder(managers: &[ManagedFieldsEntry]) -> ReplicasHolder {
+    let holds = |entry: &&ManagedFieldsEntry| {
+        let fields = entry.fields_v1.as_ref();
+        fields.is_some_and(|fields| fields.0.pointer("/f:spec/f:replicas").is_some())
+    };
+    let (scale, manifest): (Vec<_>, Vec<_>) = managers
+        .iter()
+        .filter(holds)
+        .partition(|entry| entry.subresource.as_deref() == Some("scale"));
+    let ours = |entry: &&ManagedFieldsEntry| entry.manager.as_deref() == Some(labels::MANAGER);
+    match (scale.first(), manifest.first()) {
+        (Some(_), _) if scale.iter().all(ours) => ReplicasHolder::Operator,
+        (Some(_), _) => ReplicasHolder::Scale,
+        (None, Some(entry)) => ReplicasHolder::Manifest {
+            manager: entry.manager.clone().unwrap_or_default(),
+        },
+        (None, None) => ReplicasHolder::Nobody,
+    }
+}
 
 /// A child of any kind.
 #[derive(Debug)]
@@ -172,6 +232,27 @@ fn instance(metadata: &ObjectMeta) -> Option<ServiceKey> {
     })
 }
 
+impl Cached for ServiceEntry {
+    fn object_namespace(&self) -> &str {
+        self.service.metadata.namespace.as_deref().unwrap_or_default()
+    }
+    fn object_name(&self) -> &str {
+        self.service.metadata.name.as_deref().unwrap_or_default()
+    }
+    fn object_uid(&self) -> &str {
+        self.service.metadata.uid.as_deref().unwrap_or_default()
+    }
+    fn version(&self) -> u64 {
+        version(&self.service.metadata)
+    }
+    fn service(&self) -> Option<ServiceKey> {
+        Some(ServiceKey {
+            namespace: self.service.metadata.namespace.clone()?,
+            name: self.service.metadata.name.clone()?,
+        })
+    }
+}
+
 /// Implements [`Cached`] for a type with metadata; the expression says which service an object belongs to.
 macro_rules! cached {
     ($type:ty, $service:expr) => {
@@ -198,10 +279,6 @@ macro_rules! cached {
 
 cached!(ChildEntry, instance);
 cached!(Pod, instance);
-cached!(Microservice, |m| Some(ServiceKey {
-    namespace: m.namespace.clone()?,
-    name: m.name.clone()?
-}));
 cached!(EndpointSlice, |m| {
     let name = label(m, "kubernetes.io/service-name")?.to_owned();
     Some(ServiceKey {
@@ -321,4 +398,51 @@ pub fn pruned_node(mut node: Node) -> Node {
 /// The time now; here and nowhere else in this room.
 pub fn now() -> Timestamp {
     Timestamp::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// As the API server 1.35 writes them: (manager, subresource, whether it holds replicas).
+    fn holder(entries: &[(&str, &str, bool)]) -> ReplicasHolder {
+        let entries: Vec<ManagedFieldsEntry> = entries
+            .iter()
+            .map(|(manager, subresource, holds)| {
+                let fields = if *holds {
+                    json!({"f:spec": {"f:replicas": {}}})
+                } else {
+                    json!({"f:spec": {"f:image": {}}, "f:status": {"f:replicas": {}}})
+                };
+                let entry = json!({"manager": manager, "subresource": subresource, "fieldsV1": fields});
+                serde_json::from_value(entry).unwrap()
+            })
+            .collect();
+        replicas_holder(&entries)
+    }
+
+    #[test]
+    fn who_holds_replicas_is_read_from_the_record() {
+        let manifest = |manager: &str| ReplicasHolder::Manifest {
+            manager: manager.to_owned(),
+        };
+        assert_eq!(holder(&[("kubectl", "", false)]), ReplicasHolder::Nobody);
+        assert_eq!(
+            holder(&[("kubectl-edit", "", true), ("kubectl", "", false)]),
+            manifest("kubectl-edit")
+        );
+        let hpa = ("kube-controller-manager", "scale", true);
+        assert_eq!(holder(&[("kubectl", "", false), hpa]), ReplicasHolder::Scale);
+        // A manifest with the same value shares the field with the autoscaler.
+        assert_eq!(holder(&[("kubectl", "", true), hpa]), ReplicasHolder::Scale);
+        let ours = (labels::MANAGER, "scale", true);
+        assert_eq!(holder(&[ours]), ReplicasHolder::Operator);
+        assert_eq!(holder(&[ours, hpa]), ReplicasHolder::Scale);
+        assert_eq!(
+            holder(&[(labels::MANAGER, "status", false)]),
+            ReplicasHolder::Nobody
+        );
+    }
 }

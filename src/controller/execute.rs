@@ -13,7 +13,9 @@ use super::request::bounded;
 use super::streams::api_resource;
 use crate::api::{Microservice, MicroserviceStatus, labels};
 use crate::render::ChildKind;
-use crate::rollout::{Apply, ApplyReason, Delete, Failure, FailureClass, LabelPod, Observed, Step, Turn};
+use crate::rollout::{
+    Apply, ApplyReason, Delete, Failure, FailureClass, LabelPod, Observed, Step, Turn, WriteBack,
+};
 use crate::telemetry::{WriteResult, WriteVerb};
 
 /// Carries out `writes`. What is refused is remembered, and the others are done; where what was planned on is not what
@@ -25,7 +27,9 @@ pub async fn execute(context: &Context, key: &ServiceKey, observed: &Observed, w
         let takes_away = match step {
             Step::Apply(apply) => apply.turn == Turn::Shrinking,
             Step::Delete(_) => true,
-            Step::Checkpoint(_) | Step::Label(_) | Step::Call(_) | Step::ForgetCall(_) => false,
+            Step::Checkpoint(_) | Step::Scale(_) | Step::Label(_) | Step::Call(_) | Step::ForgetCall(_) => {
+                false
+            }
         };
         if takes_away && refused {
             continue;
@@ -33,6 +37,7 @@ pub async fn execute(context: &Context, key: &ServiceKey, observed: &Observed, w
         let result = match step {
             Step::Checkpoint(status) => write_status(context, key, observed, status).await,
             Step::Apply(apply) => apply_child(context, key, observed, apply).await,
+            Step::Scale(write_back) => scale(context, key, observed, *write_back).await,
             Step::Label(label) => label_pod(context, key, label).await,
             Step::Delete(delete) => delete_child(context, key, delete).await,
             Step::Call(call) => {
@@ -60,6 +65,18 @@ fn remember(context: &Context, key: &ServiceKey, step: &Step, class: FailureClas
     let (child, digest) = match step {
         Step::Apply(apply) => ((apply.child.kind, apply.child.name.clone()), apply.digest.clone()),
         Step::Delete(delete) => ((delete.kind, delete.name.clone()), String::new()),
+        Step::Scale(write_back) => {
+            tracing::warn!(service = %key, replicas = write_back.replicas, %message, "replicas could not be written back");
+            let failure = Failure {
+                digest: write_back.replicas.to_string(),
+                class,
+                message,
+            };
+            context
+                .memory
+                .change(key, |memory| memory.scale_failure = Some(failure));
+            return;
+        }
         Step::Label(label) => {
             tracing::warn!(service = %key, pod = %label.pod, %message, "a pod could not be told its role");
             return;
@@ -106,9 +123,8 @@ pub async fn write_status(
         .metrics
         .wrote("Microservice", WriteVerb::Apply, outcome_of(&result));
     match result {
-        Ok(mut service) => {
-            service.metadata.managed_fields = None;
-            context.caches.services.put(service);
+        Ok(service) => {
+            context.caches.services.put(service.into());
             context
                 .memory
                 .change(key, |memory| memory.last_status_write = Some(now()));
@@ -124,12 +140,61 @@ pub async fn write_status(
     }
 }
 
+/// Writes replicas back through /scale, if the spec still is the one that was planned on. A merge patch: the API server
+/// knows no server-side apply of the /scale of a custom resource.
+async fn scale(
+    context: &Context,
+    key: &ServiceKey,
+    observed: &Observed,
+    write_back: WriteBack,
+) -> Result<(), WriteError> {
+    // The version that was planned on may be followed by the one with the status that says what is done here.
+    let known = context.caches.services.get(&key.namespace, &key.name);
+    let known = known.filter(|known| {
+        let metadata = &known.service.metadata;
+        metadata.uid == observed.service.metadata.uid
+            && metadata.generation == observed.service.metadata.generation
+    });
+    let Some(known) = known else {
+        return Err(WriteError::Conflict);
+    };
+    let WriteBack { replicas } = write_back;
+    let patch = json!({
+        "metadata": {"uid": observed.uid(), "resourceVersion": known.service.metadata.resource_version},
+        "spec": {"replicas": replicas},
+    });
+    let params = PatchParams {
+        field_manager: Some(labels::MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    let api: Api<Microservice> = Api::namespaced(context.client.clone(), &key.namespace);
+    let result = bounded(api.patch_scale(&key.name, &params, &Patch::Merge(&patch))).await;
+    context
+        .metrics
+        .wrote("Scale", WriteVerb::Patch, outcome_of(&result));
+    match result {
+        Ok(written) => {
+            tracing::info!(service = %key, replicas, "replicas, which a manifest had set to fewer, was written back");
+            let after = known.scaled(replicas, written.metadata.resource_version);
+            context.caches.services.put(after);
+            context.memory.change(key, |memory| memory.scale_failure = None);
+            Ok(())
+        }
+        Err(error) => {
+            let meaning = classify(&error);
+            if meaning == WriteError::Conflict {
+                refresh_service(context, key, &api).await;
+            }
+            Err(meaning)
+        }
+    }
+}
+
 /// After a conflict the cache is behind: looks once, so that the next plan is made on what is.
 async fn refresh_service(context: &Context, key: &ServiceKey, api: &Api<Microservice>) {
     match bounded(api.get_opt(&key.name)).await {
-        Ok(Some(mut service)) => {
-            service.metadata.managed_fields = None;
-            context.caches.services.put(service);
+        Ok(Some(service)) => {
+            context.caches.services.put(service.into());
         }
         Ok(None) => {
             if let Some(known) = context.caches.services.get(&key.namespace, &key.name) {

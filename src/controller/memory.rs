@@ -26,6 +26,8 @@ pub struct Memory {
 pub struct ServiceMemory {
     /// What the API server refused.
     pub failures: BTreeMap<ChildKey, Failure>,
+    /// What was refused when replicas was last written back.
+    pub scale_failure: Option<Failure>,
     /// When fields of ours were put back, and who had taken them.
     repairs: BTreeMap<ChildKey, VecDeque<(Timestamp, String)>>,
     /// Routes that are accepted: in which form, and since when that is known.

@@ -13,7 +13,7 @@ use super::entry::{JobPod, Parsed};
 use super::reconcile::Context;
 use super::request::bounded;
 use super::streams::Caches;
-use crate::api::{Microservice, labels};
+use crate::api::labels;
 use crate::health::{JobTrouble, NodeReadiness, job_outcome, job_trouble};
 use crate::render::{Child, ChildKind, Identity, KindPresence, secret_copy};
 use crate::revision::{SnapshotContent, SourceKind, sources};
@@ -33,18 +33,21 @@ pub async fn observe(
     now: Timestamp,
 ) -> Result<Option<Observed>, kube::Error> {
     let caches = &context.caches;
-    let Some(service) = caches.services.get(&key.namespace, &key.name) else {
+    let Some(entry) = caches.services.get(&key.namespace, &key.name) else {
         return Ok(None);
     };
+    let service = &entry.service;
     let memory = context.memory.of(key);
     let mut observed = Observed {
-        service: Microservice::clone(&service),
+        service: service.clone(),
+        replicas_holder: entry.replicas_holder.clone(),
         served_kinds: caches
             .served
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone(),
         failures: memory.failures.clone(),
+        scale_failure: memory.scale_failure.clone(),
         contested: memory.contested(now),
         last_status_write: memory.last_status_write,
         ..Observed::default()

@@ -89,7 +89,10 @@ pub enum Occasion {
 /// Looks at one service.
 pub async fn reconcile(context: &Context, key: &ServiceKey, occasion: Occasion) -> Outcome {
     if occasion == Occasion::Retry {
-        context.memory.change(key, |memory| memory.failures.clear());
+        context.memory.change(key, |memory| {
+            memory.failures.clear();
+            memory.scale_failure = None;
+        });
     }
     for _ in 0..MOST_ROUNDS {
         let now = now();
@@ -215,7 +218,7 @@ async fn conclude(
             }
         }
     }
-    if observed.failures.is_empty() {
+    if observed.failures.is_empty() && observed.scale_failure.is_none() {
         let wait = |at: Timestamp| Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO);
         Outcome::Settled { wake: wake.map(wait) }
     } else {
@@ -228,7 +231,7 @@ async fn conclude(
 fn known_generation(context: &Context, key: &ServiceKey) -> i64 {
     let known = context.caches.services.get(&key.namespace, &key.name);
     known
-        .and_then(|service| service.metadata.generation)
+        .and_then(|entry| entry.service.metadata.generation)
         .unwrap_or_default()
 }
 

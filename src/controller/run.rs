@@ -92,7 +92,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) {
         .all()
         .into_iter()
         .filter(|service| {
-            let status = service.status.as_ref();
+            let status = service.service.status.as_ref();
             status.is_some_and(|status| Need::of(status, false) == Need::Place)
         })
         .filter_map(|service| service.service());

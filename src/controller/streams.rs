@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
 use super::cache::{Cache, Cached, Put, ServiceKey};
-use super::entry::{ChildEntry, JobPod, SourceEntry, pruned_node, pruned_pod};
+use super::entry::{ChildEntry, JobPod, ServiceEntry, SourceEntry, pruned_node, pruned_pod};
 use super::run::Scope;
 use crate::api::{Microservice, labels};
 use crate::health::ExitLedger;
@@ -32,7 +32,7 @@ use crate::telemetry::Metrics;
 #[derive(Debug, Default)]
 pub struct Caches {
     /// The Microservices.
-    pub services: Cache<Microservice>,
+    pub services: Cache<ServiceEntry>,
     /// Their children, by kind.
     pub children: BTreeMap<ChildKind, Cache<ChildEntry>>,
     /// Their pods.
@@ -482,9 +482,7 @@ fn budgets() -> Feed<PodDisruptionBudget> {
     let touched = |caches: &Caches, budget: &PodDisruptionBudget| {
         let namespace = budget.namespace().unwrap_or_default();
         let services = caches.services.all();
-        let here = services
-            .iter()
-            .filter(|s| s.namespace().as_deref() == Some(namespace.as_str()));
+        let here = services.iter().filter(|s| s.object_namespace() == namespace);
         let own = budget
             .labels()
             .get(labels::MANAGED_BY)
@@ -570,13 +568,9 @@ fn pods() -> Feed<Pod> {
 }
 
 fn services() -> Feed<DeserializeGuard<Microservice>> {
-    fn read(object: DeserializeGuard<Microservice>) -> Option<Microservice> {
+    fn read(object: DeserializeGuard<Microservice>) -> Option<ServiceEntry> {
         match object.0 {
-            Ok(mut service) => {
-                // Near half of an object's size, and nothing here reads it.
-                service.metadata.managed_fields = None;
-                Some(service)
-            }
+            Ok(service) => Some(service.into()),
             Err(invalid) => {
                 tracing::error!(
                     namespace = invalid.metadata.namespace.as_deref(),
@@ -590,7 +584,7 @@ fn services() -> Feed<DeserializeGuard<Microservice>> {
     }
     Feed {
         list: Box::new(|caches, namespace, list| {
-            let list: Vec<Microservice> = list.into_iter().filter_map(read).collect();
+            let list: Vec<ServiceEntry> = list.into_iter().filter_map(read).collect();
             let mut touched: Vec<ServiceKey> = list.iter().filter_map(Cached::service).collect();
             touched.extend(caches.services.replace(namespace, list));
             touched

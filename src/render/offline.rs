@@ -77,7 +77,7 @@ fn revision_children(
     operation: &OperationSpec,
     companions: &Companions,
 ) -> Vec<Child> {
-    let replicas = operation.wanted_replicas();
+    let replicas = operation.first_replicas();
     let fewest = operation
         .autoscaling
         .as_ref()
@@ -113,7 +113,7 @@ fn shared_children(identity: &Identity<'_>, of: &Record, described: &Microservic
             .as_ref()
             .and_then(|wanted| monitor(identity, wanted, &exposure)),
     );
-    if operation.wanted_replicas() > 0 {
+    if operation.first_replicas() > 0 {
         children.extend(
             operation
                 .autoscaling

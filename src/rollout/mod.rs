@@ -19,6 +19,7 @@ mod quantity;
 mod replicas;
 mod resolve;
 mod roles;
+mod scaling;
 mod state;
 mod status;
 mod stepping;
@@ -33,10 +34,11 @@ pub use observed::{
 };
 pub use plan::{
     Apply, ApplyReason, Call, CallSubject, Delete, EventDraft, EventKind, LabelPod, Plan, Step, Turn,
-    call_body, plan,
+    WriteBack, call_body, plan,
 };
 pub use replicas::{Pace, SizeTargets, Surge};
 pub use resolve::{Resolution, Unresolved, resolve};
+pub use scaling::{ReplicasHolder, Scaling};
 pub use state::{Change, Course, Held, Position, Return, Situation, Stage, State};
 pub use status::Worth;
 pub use steps::{Goal, GoalEnd, GoalSize, goals};

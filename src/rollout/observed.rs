@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::scaling::{ReplicasHolder, Scaling};
 use crate::api::{Microservice, MicroserviceSpec, MicroserviceStatus};
 use crate::health::{Fault, JobOutcome, PodSnapshot};
 use crate::render::{Child, ChildKind};
@@ -18,6 +19,8 @@ pub type ChildKey = (ChildKind, String);
 pub struct Observed {
     /// The Microservice itself.
     pub service: Microservice,
+    /// Who holds its replicas.
+    pub replicas_holder: ReplicasHolder,
     /// The records of its revisions, by name.
     pub records: BTreeMap<String, Record>,
     /// Records that cannot be read, with why.
@@ -44,6 +47,8 @@ pub struct Observed {
     pub served_kinds: BTreeSet<ChildKind>,
     /// What the API server refused when it was last tried.
     pub failures: BTreeMap<ChildKey, Failure>,
+    /// What was refused when replicas was last written back.
+    pub scale_failure: Option<Failure>,
     /// Children that somebody else keeps changing.
     pub contested: Vec<Contest>,
     /// Other PodDisruptionBudgets that select our pods.
@@ -118,9 +123,9 @@ impl Observed {
             .find(|(_, d)| d.revision == revision)
             .map(|(_, deployment)| deployment)
     }
-    /// How many pods the service needs to carry all of its traffic.
+    /// How many pods the service needs to carry all of its traffic; 0 stops it.
     pub fn wanted_replicas(&self) -> i32 {
-        self.spec().operation.wanted_replicas()
+        Scaling::of(self).wanted
     }
 }
 

@@ -13,6 +13,7 @@ use super::edges::Edge;
 use super::observed::{ChildKey, Deleting, LiveChild, Observed, Ownership};
 use super::resolve::resolve;
 use super::roles::stale_labels;
+use super::scaling::Scaling;
 use super::state::State;
 use super::status::{self, Worth};
 use super::transition::{advance, ignore_stale_commands};
@@ -61,6 +62,8 @@ pub enum Step {
     Checkpoint(Box<MicroserviceStatus>),
     /// Applies an object.
     Apply(Box<Apply>),
+    /// Writes replicas back, through /scale.
+    Scale(WriteBack),
     /// Says on a pod which role its revision has.
     Label(LabelPod),
     /// Deletes an object.
@@ -156,6 +159,13 @@ pub enum ApplyReason {
     Drifted(String),
 }
 
+/// A number of pods that is to be in the spec again: the only write to a spec that there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct WriteBack {
+    /// How many.
+    pub replicas: i32,
+}
+
 /// A pod whose label is to say the role of its revision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LabelPod {
@@ -219,10 +229,12 @@ pub fn plan(observed: &Observed, now: Timestamp) -> Plan {
     let status = status::build(&mut draft, &wanted);
     let worth = status::worth(observed.service.status.as_ref(), &status);
     let mut steps = Vec::new();
-    if !draft.edges.is_empty() || draft.durable == Durable::Always {
+    if !draft.edges.is_empty() || draft.durable == Durable::Always || rescaled(observed, &status) {
         steps.push(Step::Checkpoint(Box::new(status.clone())));
     }
     steps.extend(writes(&draft, &wanted));
+    // Last: no pod waits for it.
+    steps.extend(write_back(observed).map(Step::Scale));
     Plan {
         edges: draft.edges,
         steps,
@@ -232,6 +244,24 @@ pub fn plan(observed: &Observed, now: Timestamp) -> Plan {
         events: draft.events,
         wake: draft.wakes.into_iter().filter(|at| *at > now).min(),
     }
+}
+
+/// Whether the autoscaler's word, or what is made of it, is not in the status yet. What a manifest is held against is
+/// what the status says, so that is durable before pods follow.
+fn rescaled(observed: &Observed, status: &MicroserviceStatus) -> bool {
+    let before = observed.service.status.as_ref();
+    status.replicas_from.is_some()
+        && before.is_some_and(|before| {
+            (before.desired_replicas, before.replicas_from) != (status.desired_replicas, status.replicas_from)
+        })
+}
+
+/// What is to be written back, unless just that was refused.
+fn write_back(observed: &Observed) -> Option<WriteBack> {
+    let replicas = Scaling::of(observed).write_back?;
+    let refused = observed.scale_failure.as_ref();
+    let refused = refused.is_some_and(|failure| failure.digest == replicas.to_string());
+    (!refused).then_some(WriteBack { replicas })
 }
 
 /// The reference to the Microservice that its children carry; none where they are to outlive it.

@@ -9,6 +9,7 @@ use super::draft::Draft;
 use super::observed::{ChildKey, FailureClass, LiveChild, Observed};
 use super::replicas::Pace;
 use super::resolve::Resolution;
+use super::scaling::{Scaling, managed_by_git};
 use super::state::{Change, Course, Held, Return, Stage, State};
 use super::stepping;
 use super::transition::{HELD, HeldBack, clock_stands, deadline_fault, held_back, home_fault, is_complete};
@@ -124,6 +125,7 @@ pub fn build(draft: &mut Draft<'_>, wanted: &Desired) -> MicroserviceStatus {
         replicas: counts.live,
         ready_replicas: counts.ready,
         desired_replicas: draft.wanted(),
+        replicas_from: Scaling::of(observed).source,
         ready: Some(format!("{}/{}", counts.ready, draft.wanted())),
         selector: wanted.selector(observed.name()),
         stable_revision: draft.situation.state.stable().map(str::to_owned),
@@ -621,6 +623,14 @@ fn add_parts(draft: &Draft<'_>, wanted: &Desired, conditions: &mut Conditions<'_
             ConditionType::ImageMutated,
             ConditionStatus::True,
             "TagMoved",
+            &message,
+        );
+    }
+    if let Some((reason, message)) = managed_by_git(observed) {
+        conditions.add(
+            ConditionType::ReplicasManagedByGit,
+            ConditionStatus::True,
+            reason,
             &message,
         );
     }

@@ -10,7 +10,8 @@ use microservice_operator::health::Fault;
 use microservice_operator::render::ChildKind;
 use microservice_operator::revision::Record;
 use microservice_operator::rollout::{
-    Apply, ChildKey, Delete, Deleting, DeploymentView, FailureClass, LiveChild, Ownership,
+    Apply, ChildKey, Delete, Deleting, DeploymentView, FailureClass, LiveChild, Ownership, ReplicasHolder,
+    WriteBack,
 };
 use serde_json::{Value, json};
 
@@ -132,8 +133,12 @@ pub struct Refusal {
 #[derive(Clone, Debug)]
 pub struct ApiServer {
     pub service: Microservice,
+    /// Who holds its replicas.
+    pub holder: ReplicasHolder,
     pub objects: BTreeMap<ChildKey, Stored>,
     pub refusals: Vec<Refusal>,
+    /// Whether writes through /scale are refused.
+    pub scale_refused: bool,
     /// Templates that were changed under running pods: (Deployment, before, after).
     pub restarts: Vec<(String, Value, Value)>,
     version: u64,
@@ -141,6 +146,10 @@ pub struct ApiServer {
 
 impl ApiServer {
     pub fn new(spec: Value) -> Self {
+        let holder = match spec.get("replicas") {
+            Some(_) => manifest(),
+            None => ReplicasHolder::Nobody,
+        };
         let service: Microservice = serde_json::from_value(json!({
             "apiVersion": "microservice.dev/v1alpha1", "kind": "Microservice",
             "metadata": {"name": NAME, "namespace": "town", "uid": "uid-service", "generation": 1, "resourceVersion": "1"},
@@ -149,8 +158,10 @@ impl ApiServer {
         .unwrap();
         Self {
             service,
+            holder,
             objects: BTreeMap::new(),
             refusals: Vec::new(),
+            scale_refused: false,
             restarts: Vec::new(),
             version: 1,
         }
@@ -165,12 +176,51 @@ impl ApiServer {
     pub fn edit(&mut self, edit: impl FnOnce(&mut Microservice)) {
         let before = self.service.clone();
         edit(&mut self.service);
+        if self.service.spec.operation.replicas != before.spec.operation.replicas {
+            self.holder = manifest();
+        }
         if self.service.spec != before.spec {
             *self.service.metadata.generation.as_mut().unwrap() += 1;
         }
         if self.service != before {
             self.service.metadata.resource_version = Some(self.next_version());
         }
+    }
+
+    /// A write through /scale. Where nobody held the field, nobody is put on record for it.
+    pub fn scale(&mut self, replicas: i32, by: ReplicasHolder) {
+        let before = self.holder.clone();
+        if self.service.spec.operation.replicas == replicas {
+            return;
+        }
+        self.edit(|service| service.spec.operation.replicas = replicas);
+        self.holder = match before {
+            ReplicasHolder::Nobody => ReplicasHolder::Nobody,
+            ReplicasHolder::Scale | ReplicasHolder::Operator | ReplicasHolder::Manifest { .. } => by,
+        };
+    }
+
+    /// A manifest that is applied server-side without the field that it had before.
+    pub fn drop_replicas(&mut self) {
+        if matches!(self.holder, ReplicasHolder::Manifest { .. }) {
+            self.edit(|service| service.spec.operation.replicas = 1);
+            self.holder = ReplicasHolder::Nobody;
+        }
+    }
+
+    /// The operator's write through /scale.
+    pub fn write_back(&mut self, observed: &Microservice, write: WriteBack) -> Result<(), WriteError> {
+        if observed.metadata.generation != self.service.metadata.generation {
+            return Err(WriteError::Conflict);
+        }
+        if self.scale_refused {
+            return Err(WriteError::Refused(
+                FailureClass::Forbidden,
+                "no rights".to_owned(),
+            ));
+        }
+        self.scale(write.replicas, ReplicasHolder::Operator);
+        Ok(())
     }
 
     pub fn write_status(
@@ -255,6 +305,12 @@ impl ApiServer {
         {
             self.objects.remove(&key);
         }
+    }
+}
+
+fn manifest() -> ReplicasHolder {
+    ReplicasHolder::Manifest {
+        manager: "kubectl".to_owned(),
     }
 }
 

@@ -7,7 +7,7 @@ use microservice_operator::api::{
 };
 use microservice_operator::health::{Counts, Scheduling, readiness};
 use microservice_operator::render::ChildKind;
-use microservice_operator::rollout::{EDGES, Edge, Observed, Plan, Step, Surge};
+use microservice_operator::rollout::{EDGES, Edge, Observed, Plan, ReplicasHolder, Step, Surge};
 use serde_json::Value;
 
 use super::api_server::{NAME, Stored};
@@ -49,6 +49,7 @@ pub fn planned(world: &mut World, observed: &Observed, plan: &Plan) {
     limits(world, &plan.status);
     chain(world, observed, plan);
     targets(world, observed, plan);
+    autoscaled(world, observed, plan);
     if !plan.edges.is_empty() && !matches!(plan.steps.first(), Some(Step::Checkpoint(_))) {
         broken(
             world,
@@ -166,6 +167,20 @@ fn targets(world: &World, observed: &Observed, plan: &Plan) {
     }
 }
 
+/// Under autoscaling no manifest takes pods away, but for the bounds and for a stop.
+fn autoscaled(world: &World, observed: &Observed, plan: &Plan) {
+    let operation = &observed.spec().operation;
+    let manifest = matches!(observed.replicas_holder, ReplicasHolder::Manifest { .. });
+    if let (Some(bounds), Some(before)) = (&operation.autoscaling, &observed.service.status)
+        && manifest
+        && operation.replicas > 0
+        && plan.status.desired_replicas < before.desired_replicas.min(bounds.max_replicas)
+    {
+        let words = format!("{} -> {}", before.desired_replicas, plan.status.desired_replicas);
+        broken(world, "a manifest is a floor at most", &words);
+    }
+}
+
 fn strategy_type(observed: &Observed) -> StrategyType {
     observed.spec().operation.strategy().strategy_type()
 }
@@ -220,7 +235,12 @@ pub fn written(world: &mut World, observed: &Observed, plan: &Plan, step: &Step,
         Step::Delete(delete) if delete.kind == ChildKind::Deployment => {
             capacity(world, observed, plan, rollout, before)
         }
-        Step::Apply(_) | Step::Label(_) | Step::Delete(_) | Step::Call(_) | Step::ForgetCall(_) => {}
+        Step::Apply(_)
+        | Step::Scale(_)
+        | Step::Label(_)
+        | Step::Delete(_)
+        | Step::Call(_)
+        | Step::ForgetCall(_) => {}
     }
 }
 

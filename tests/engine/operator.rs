@@ -8,7 +8,9 @@ use jiff::{SignedDuration, Timestamp};
 use microservice_operator::api::{Blame, Microservice};
 use microservice_operator::health::Fault;
 use microservice_operator::render::ChildKind;
-use microservice_operator::rollout::{ChildKey, Endpoints, Failure, Observed, Plan, Step, Turn, Worth, plan};
+use microservice_operator::rollout::{
+    ChildKey, Endpoints, Failure, Observed, Plan, ReplicasHolder, Step, Turn, Worth, plan,
+};
 
 use super::api_server::{Stored, WriteError};
 use super::cluster::Pod;
@@ -19,6 +21,7 @@ use super::world::World;
 #[derive(Clone, Debug, PartialEq)]
 pub struct View {
     pub service: Microservice,
+    pub holder: ReplicasHolder,
     pub objects: BTreeMap<ChildKey, Stored>,
     pub pods: Vec<Pod>,
     pub endpoints: Endpoints,
@@ -37,6 +40,7 @@ pub enum Part {
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     pub failures: BTreeMap<ChildKey, Failure>,
+    pub scale_failure: Option<Failure>,
     pub last_status_write: Option<Timestamp>,
     pub wake: Option<Timestamp>,
     /// When what was refused is tried again, and the pause after that.
@@ -75,6 +79,7 @@ impl World {
     fn truth(&self) -> View {
         View {
             service: self.api.service.clone(),
+            holder: self.api.holder.clone(),
             objects: self.api.objects.clone(),
             pods: self.cluster.pods.clone(),
             endpoints: self.cluster.endpoints.clone(),
@@ -86,7 +91,10 @@ impl World {
         if let Some((old, parts)) = &self.memory.frozen {
             for part in parts {
                 match part {
-                    Part::Service => view.service = old.service.clone(),
+                    Part::Service => {
+                        view.service = old.service.clone();
+                        view.holder = old.holder.clone();
+                    }
                     Part::Objects => view.objects = old.objects.clone(),
                     Part::Pods => view.pods = old.pods.clone(),
                     Part::Endpoints => view.endpoints = old.endpoints.clone(),
@@ -112,6 +120,8 @@ impl World {
         let view = self.view();
         let mut observed = Observed {
             service: view.service,
+            replicas_holder: view.holder,
+            scale_failure: self.memory.scale_failure.clone(),
             endpoints: view.endpoints,
             sources: self.sources.clone(),
             failures: self.memory.failures.clone(),
@@ -159,6 +169,7 @@ impl World {
         }
         if retry {
             self.memory.failures.clear();
+            self.memory.scale_failure = None;
             self.memory.retry = None;
         }
         self.reconcile();
@@ -225,7 +236,7 @@ impl World {
         }
         self.memory.wake = if again { Some(self.now) } else { wake };
         self.memory.seen = Some(self.view());
-        if self.memory.failures.is_empty() {
+        if self.memory.failures.is_empty() && self.memory.scale_failure.is_none() {
             self.memory.pause = 0;
         } else if self.memory.retry.is_none() {
             self.memory.pause = (self.memory.pause * 2).clamp(1, 300);
@@ -239,7 +250,11 @@ impl World {
             let takes_away = match step {
                 Step::Apply(apply) => apply.turn == Turn::Shrinking,
                 Step::Delete(_) => true,
-                Step::Checkpoint(_) | Step::Label(_) | Step::Call(_) | Step::ForgetCall(_) => false,
+                Step::Checkpoint(_)
+                | Step::Scale(_)
+                | Step::Label(_)
+                | Step::Call(_)
+                | Step::ForgetCall(_) => false,
             };
             if takes_away && refused {
                 continue;
@@ -250,6 +265,13 @@ impl World {
                 Err(WriteError::Conflict) => return Executed::Outdated,
                 Err(WriteError::Refused(class, message)) => {
                     refused = true;
+                    if let Step::Scale(write) = step {
+                        self.memory.scale_failure = Some(Failure {
+                            digest: write.replicas.to_string(),
+                            class,
+                            message: message.clone(),
+                        });
+                    }
                     if let Step::Apply(apply) = step {
                         let key = (apply.child.kind, apply.child.name.clone());
                         self.memory.failures.insert(
@@ -273,6 +295,7 @@ impl World {
         let done = match step {
             Step::Checkpoint(status) => self.api.write_status(&observed.service, status),
             Step::Apply(apply) => self.api.apply(apply),
+            Step::Scale(write) => self.api.write_back(&observed.service, *write),
             Step::Delete(delete) => {
                 self.api.delete(delete);
                 Ok(())
@@ -308,8 +331,9 @@ impl World {
             return;
         };
         let key = match step {
-            Step::Checkpoint(_) => {
+            Step::Checkpoint(_) | Step::Scale(_) => {
                 old.service = self.api.service.clone();
+                old.holder = self.api.holder.clone();
                 return;
             }
             Step::Apply(apply) => (apply.child.kind, apply.child.name.clone()),

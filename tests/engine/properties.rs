@@ -40,6 +40,10 @@ enum Event {
     LoseRecords,
     Remove(usize),
     Scale(i32),
+    Autoscale(Option<(i32, i32)>),
+    ScaleTo(i32),
+    DropReplicas,
+    RefuseScale(bool),
     Unselect,
     Refuse(u8, i64),
     Room(usize),
@@ -87,6 +91,10 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::LoseRecords),
         2 => (0..20_usize).prop_map(Event::Remove),
         1 => (0..9_i32).prop_map(Event::Scale),
+        2 => proptest::option::weighted(0.8, (1..4_i32, 0..6_i32)).prop_map(Event::Autoscale),
+        2 => (0..9_i32).prop_map(Event::ScaleTo),
+        1 => Just(Event::DropReplicas),
+        1 => any::<bool>().prop_map(Event::RefuseScale),
         1 => Just(Event::Unselect),
         2 => (0..4_u8, 1..60_i64).prop_map(|(k, s)| Event::Refuse(k, s)),
         1 => (2..12_usize).prop_map(Event::Room),
@@ -114,6 +122,14 @@ fn strategy(number: u8) -> Value {
         3 => json!({"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}),
         _ => json!({}),
     }
+}
+
+/// Bounds from a fewest number and how many more the most is.
+fn autoscaling(bounds: Option<(i32, i32)>) -> Value {
+    bounds.map_or(
+        Value::Null,
+        |(fewest, more)| json!({"minReplicas": fewest, "maxReplicas": fewest + more, "cpu": 50}),
+    )
 }
 
 fn happen(world: &mut World, event: &Event) {
@@ -166,6 +182,10 @@ fn happen(world: &mut World, event: &Event) {
                 deployment.object["spec"]["replicas"] = json!(replicas);
             }
         }
+        Event::Autoscale(bounds) => world.set("autoscaling", autoscaling(*bounds)),
+        Event::ScaleTo(replicas) => world.scale(*replicas),
+        Event::DropReplicas => world.api.drop_replicas(),
+        Event::RefuseScale(refused) => world.api.scale_refused = *refused,
         Event::Unselect => {
             if let Some(service) = world.api.objects.get_mut(&(ChildKind::Service, NAME.to_owned())) {
                 service.object["spec"]["selector"]["microservice.dev/revision"] = json!("nobody");
@@ -210,6 +230,7 @@ fn settle(world: &mut World) {
     world.thaw();
     world.cluster.scripts.clear();
     world.cluster.room = usize::MAX;
+    world.api.scale_refused = false;
     world.suspend(false);
     if world.api.service.spec.operation.replicas == 0 {
         world.set("replicas", json!(2));
@@ -221,6 +242,7 @@ fn settle(world: &mut World) {
         steady
             && matches!(status.phase, Some(Phase::Healthy | Phase::Degraded))
             && world.memory.failures.is_empty()
+            && world.memory.scale_failure.is_none()
     };
     // A pause after an environment fault may be ten minutes, and so may be the back-off of the process.
     world.until(2500, "the service settles", settled);
@@ -250,7 +272,7 @@ fn settle(world: &mut World) {
             .unwrap();
         assert_eq!(stable.image, image, "{}", world.story());
     }
-    let replicas = world.api.service.spec.operation.replicas;
+    let replicas = world.observed().wanted_replicas();
     assert_eq!(
         world.cluster.ready(rollout.stable.as_ref().unwrap()),
         replicas,

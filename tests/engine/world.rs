@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use microservice_operator::api::{MicroserviceStatus, Phase, RolloutState, RolloutStatus, annotations};
 use microservice_operator::render::ChildKind;
 use microservice_operator::revision::SnapshotSource;
-use microservice_operator::rollout::{Edge, EventDraft, Observed, Plan, Source, Step};
+use microservice_operator::rollout::{Edge, EventDraft, Observed, Plan, ReplicasHolder, Source, Step};
 use serde_json::{Value, json};
 
 use super::api_server::{ApiServer, NAME, Refusal, Stored};
@@ -133,6 +133,11 @@ impl World {
             *field = value;
             service.spec = serde_json::from_value(spec).unwrap();
         });
+    }
+
+    /// The autoscaler writes, or a person with `kubectl scale`.
+    pub fn scale(&mut self, replicas: i32) {
+        self.api.scale(replicas, ReplicasHolder::Scale);
     }
 
     /// Asks for another image.
@@ -368,6 +373,7 @@ impl World {
                 };
                 format!("apply {} {} {what}", apply.child.kind.kind(), apply.child.name)
             }
+            Step::Scale(write) => format!("scale {}", write.replicas),
             Step::Delete(delete) => format!("delete {} {}", delete.kind.kind(), delete.name),
             Step::Label(label) => format!("label {} {}", label.pod, label.role.as_str()),
             Step::Call(call) => format!("call {}", call.key),
