@@ -7,6 +7,7 @@ mod support;
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
+use k8s_openapi::api::batch::v1::Job;
 use microservice_operator::api::{JobTemplate, crd};
 use microservice_operator::render::{Child, ChildKind, Identity, JobPurpose, job};
 use microservice_operator::revision::Record;
@@ -290,6 +291,12 @@ fn the_jobs_of_the_full_example_are_what_was_reviewed() {
 fn the_jobs_of_every_example_pass_pod_security_restricted() {
     for example in Example::all() {
         for job in jobs(&example) {
+            let typed: Job = serde_json::from_value(job.object.clone()).unwrap();
+            assert_eq!(
+                serde_json::to_value(&typed).unwrap(),
+                job.object,
+                "a field that Kubernetes does not know"
+            );
             let violations = restricted(&job.object["spec"]["template"]["spec"]);
             assert!(violations.is_empty(), "{}: {violations:?}", example.name);
         }

@@ -636,6 +636,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_speaks_no_tls_is_not_trusted_with_anything() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut hello = [0; 1];
+            stream.read_exact(&mut hello).await.unwrap();
+            assert_eq!(hello[0], 22, "a handshake");
+            stream.write_all(&answer("200 OK", "")).await.unwrap();
+        });
+        let words = failure(&call(&format!("https://{address}/"), json!({"retries": 0}))).await;
+        assert!(
+            words.starts_with(&format!("{address} could not be called: ")),
+            "{words}"
+        );
+    }
+
+    #[tokio::test]
     async fn what_cannot_be_sent_fails_at_once_with_words() {
         for (url, webhook, expected) in [
             (

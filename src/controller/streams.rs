@@ -213,9 +213,9 @@ impl Watching {
                 ),
             ),
             (
-                "job pods",
+                "job-pods",
                 self.follow_all::<Pod>(
-                    "job pods",
+                    "job-pods",
                     watcher::Config::default().labels(labels::JOB),
                     // They only explain what the Job itself tells.
                     Need::Written,

@@ -398,7 +398,7 @@ mod tests {
             "pod a, exit code 1: panic: no database".to_owned(),
         ));
         assert_eq!(trouble(&again, &[first.clone(), pod("b", 10)]), said);
-        assert_eq!(trouble(&again, &[first.clone()]), said);
+        assert_eq!(trouble(&again, std::slice::from_ref(&first)), said);
         // What keeps the present pod from running is the newer word.
         let held = pod("b", 10).waiting("ImagePullBackOff", "words");
         assert_eq!(
