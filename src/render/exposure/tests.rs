@@ -7,8 +7,13 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::api::{Monitoring, PortProtocol};
-use crate::render::{Child, Identity, Selection, monitor, network_policy, routes, service, urls};
+use crate::api::{Monitoring, PortProtocol, Router};
+use crate::render::{Child, Identity, Selection, monitor, network_policy, service, urls};
+use crate::traffic;
+
+fn routes(identity: &Identity<'_>, exposure: &Exposure) -> Vec<Child> {
+    traffic::routes(identity, exposure, Router::Auto, None)
+}
 
 fn spec(value: Value) -> ExposureSpec {
     serde_json::from_value(value).unwrap()
