@@ -197,11 +197,11 @@ fn step_cases() -> Vec<Cel> {
         )
     };
     let mut cases = vec![
-        cel(
-            "spec",
-            NO_TRAFFIC,
-            canary(json!([{"weight": 5}]), json!({"ports": null})),
-        ),
+        cel("spec", NO_TRAFFIC, {
+            let mut spec = canary(json!([{"weight": 5}]), json!({}));
+            spec["ports"] = Value::Null;
+            spec
+        }),
         cel("spec", NO_TRAFFIC, {
             let ports = json!([{"name": "admin", "containerPort": 1, "service": "Exclude"}]);
             canary(json!([{"replicas": 1}, {"weight": 5}]), json!({"ports": ports}))
