@@ -125,7 +125,7 @@ const ROUTE_PORT: &str = "each of routes needs a port of this service: set route
                           (with service: Include), or add a port";
 const ONE_SOURCE: &str =
     "each of files needs exactly one of configMap, secret, emptyDir, persistentVolumeClaim or projected";
-const ONE_WAY: &str = "each of routes needs exactly one of ingress or gateway";
+const ONE_WAY: &str = "each of routes needs exactly one of ingress, gateway or istio";
 const VALUE_TARGET: &str = "Object and External metrics of target type Value grow without bound while two revisions run: use AverageValue";
 const BOTH_ZERO: &str = "maxSurge and maxUnavailable cannot both be 0: no pod could ever be replaced";
 const NO_SURGE: &str = "with maxSurge 0 set maxUnavailable to at least 1: no pod could ever be replaced";
@@ -149,6 +149,148 @@ const MIN_AVAILABLE: &str =
     "disruptionBudget.minAvailable is a number of pods or a percentage from 0% to 100%";
 const SURGE: &str = "rollingUpdate.maxSurge is a number of pods or a percentage from 0% to 100%";
 const UNAVAILABLE: &str = "rollingUpdate.maxUnavailable is a number of pods or a percentage from 0% to 100%";
+
+const NO_TRAFFIC: &str = "a service without ports has no traffic to split: in strategy.canary.steps use replicas and \
+                          durationSeconds, not weight, match or mirrorPercent";
+const NO_SUCH_ROUTE: &str = "strategy.router names a kind of route that this service does not have: add one to routes, \
+                             or leave out router";
+const NO_REQUESTS: &str = "match and mirrorPercent need a route that splits requests (gateway, istio, or an ingress of \
+                           class nginx): the Service splits connections by numbers of pods, so use weight";
+const CANARY_NAME: &str =
+    "names of routes that end in -canary are kept for the Ingresses that split traffic: choose another name";
+const DELEGATE: &str =
+    "istio.mode Delegate takes no hosts and no gateways: those of the VirtualService that refers to it count";
+const STEPS: &str = "strategy.canary with its steps is for type Canary, and type Canary needs it";
+const NGINX_MIRROR: &str =
+    "router IngressNginx cannot mirror: leave out mirrorPercent, or use a gateway or istio route";
+const NGINX_MATCH: &str = "router IngressNginx takes one entry of match, with one header or with one cookie of value \
+                           always: write that, or use a gateway or istio route";
+const NO_AFFINITY: &str = "this router cannot keep a client at a revision: leave out canary.sessionAffinity";
+const EMPTY_STEP: &str =
+    "a step needs one of weight, match, mirrorPercent, replicas, durationSeconds, pause or hooks";
+const EMPTY_MATCH: &str = "an entry of match needs headers, cookies or queryParams";
+const ONE_COOKIE: &str =
+    "an entry of match takes one cookie: no router can ask for two, so use a header for more";
+const ONE_DEED: &str = "a hook needs exactly one of job or webhook";
+
+/// At least one case for each rule of the rollout in steps.
+fn step_cases() -> Vec<Cel> {
+    let canary = |steps: Value, more: Value| {
+        let mut spec = json!({"strategy": {"type": "Canary", "canary": {"steps": steps}}});
+        merge(&mut spec, more);
+        spec
+    };
+    let ingress = json!({"routes": [{"name": "public", "ingress": {"className": "traefik"}}]});
+    let gateway = json!({"routes": [{"name": "public", "gateway": {"parentRefs": [{"name": "edge"}]}}]});
+    let router = |router: &str, routes: &Value| {
+        let mut more = json!({"strategy": {"router": router}});
+        merge(&mut more, routes.clone());
+        more
+    };
+    let named = |value: &str| json!([{"name": "x", "value": value}]);
+    let entry = json!([{"match": [{"headers": named("y")}]}]);
+    let nginx = |matches: Value| {
+        cel(
+            "spec.strategy",
+            NGINX_MATCH,
+            canary(json!([{"match": matches}]), router("IngressNginx", &ingress)),
+        )
+    };
+    let mut cases = vec![
+        cel("spec", NO_TRAFFIC, {
+            let mut spec = canary(json!([{"weight": 5}]), json!({}));
+            spec["ports"] = Value::Null;
+            spec
+        }),
+        cel("spec", NO_TRAFFIC, {
+            let ports = json!([{"name": "admin", "containerPort": 1, "service": "Exclude"}]);
+            canary(json!([{"replicas": 1}, {"weight": 5}]), json!({"ports": ports}))
+        }),
+        cel("spec", NO_SUCH_ROUTE, router("Gateway", &ingress)),
+        cel("spec", NO_SUCH_ROUTE, router("Istio", &gateway)),
+        cel("spec", NO_SUCH_ROUTE, router("IngressNginx", &gateway)),
+        cel("spec", NO_SUCH_ROUTE, router("Gateway", &json!({}))),
+        cel("spec", NO_REQUESTS, canary(entry.clone(), json!({}))),
+        cel("spec", NO_REQUESTS, canary(entry.clone(), ingress.clone())),
+        cel(
+            "spec",
+            NO_REQUESTS,
+            canary(entry.clone(), router("Service", &gateway)),
+        ),
+        cel(
+            "spec",
+            NO_REQUESTS,
+            canary(json!([{"mirrorPercent": 5}]), json!({})),
+        ),
+        cel(
+            "spec.routes[0]",
+            CANARY_NAME,
+            json!({"routes": [{"name": "web-canary", "ingress": {}}]}),
+        ),
+        cel("spec.strategy", STEPS, json!({"strategy": {"type": "Canary"}})),
+        cel(
+            "spec.strategy",
+            STEPS,
+            json!({"strategy": {"canary": {"steps": [{"weight": 5}]}}}),
+        ),
+        cel(
+            "spec.strategy",
+            "strategy.blueGreen is for type BlueGreen only",
+            json!({"strategy": {"blueGreen": {}}}),
+        ),
+        cel(
+            "spec.strategy",
+            NGINX_MIRROR,
+            canary(json!([{"mirrorPercent": 5}]), router("IngressNginx", &ingress)),
+        ),
+        nginx(json!([{"headers": named("y")}, {"headers": named("z")}])),
+        nginx(json!([{"headers": named("y"), "cookies": named("always")}])),
+        nginx(json!([{"queryParams": named("y")}])),
+        nginx(json!([{"cookies": named("y")}])),
+        cel(
+            "spec.strategy.canary.steps[0]",
+            EMPTY_STEP,
+            canary(json!([{}]), json!({})),
+        ),
+        cel("spec.strategy.canary.steps[0].match[0]", EMPTY_MATCH, {
+            canary(json!([{"match": [{}]}]), gateway.clone())
+        }),
+        cel("spec.strategy.canary.steps[0].match[0]", ONE_COOKIE, {
+            let two = json!([{"name": "a", "value": "b"}, {"name": "c", "value": "d"}]);
+            canary(json!([{"match": [{"cookies": two}]}]), gateway.clone())
+        }),
+        cel("spec.strategy.canary.steps[0].hooks[0]", ONE_DEED, {
+            canary(json!([{"hooks": [{"name": "a"}]}]), json!({}))
+        }),
+        cel(
+            "spec.strategy.blueGreen.hooks[0]",
+            ONE_DEED,
+            json!({"strategy": {"type": "BlueGreen", "blueGreen": {"hooks": [{"name": "a"}]}}}),
+        ),
+    ];
+    for (kind, routes) in [
+        ("Service", json!({})),
+        ("IngressNginx", ingress),
+        ("Istio", json!({"routes": [{"name": "public", "istio": {}}]})),
+    ] {
+        let mut more = router(kind, &routes);
+        more["strategy"]["canary"] = json!({"sessionAffinity": "Cookie"});
+        cases.push(cel(
+            "spec.strategy",
+            NO_AFFINITY,
+            canary(json!([{"weight": 5}]), more),
+        ));
+    }
+    for extra in [
+        json!({"hosts": ["a.example"]}),
+        json!({"istio": {"mode": "Delegate", "gateways": ["edge"]}}),
+    ] {
+        let mut route = json!({"name": "public", "istio": {"mode": "Delegate"}});
+        merge(&mut route, extra);
+        cases.push(cel("spec.routes[0]", DELEGATE, json!({"routes": [route]})));
+    }
+    cases
+}
 
 /// At least one case for each rule of the CRD.
 fn cel_cases() -> Vec<Cel> {
@@ -345,7 +487,7 @@ fn cel_cases() -> Vec<Cel> {
         ),
         cel(
             "spec.routes[0]",
-            "an Ingress cannot match headers: use a gateway route, or leave out headers",
+            "an Ingress cannot match headers: use a gateway or istio route, or leave out headers",
             ingress(
                 json!({"rules": [{"path": "/"}, {"path": "/", "headers": [{"name": "x", "value": "y"}]}]}),
             ),
@@ -405,7 +547,7 @@ fn cel_cases() -> Vec<Cel> {
 
 #[test]
 fn every_rule_in_cel_refuses_with_its_message() {
-    let cases = cel_cases();
+    let cases: Vec<Cel> = cel_cases().into_iter().chain(step_cases()).collect();
     // A rule without a case has never refused anything.
     let mut rules = BTreeSet::new();
     walk("", &schema(), &mut |path, schema| {

@@ -56,6 +56,12 @@ use super::{ExposureSpec, MicroserviceStatus, OperationSpec, RevisionSpec};
     .message("podAnnotations must not hold keys of microservice.dev/: the operator sets these"))]
 #[x_kube(validation = Rule::new("!has(self.commonLabels) || self.commonLabels.all(k, !k.startsWith('microservice.dev/') && !(k in ['app.kubernetes.io/name', 'app.kubernetes.io/instance', 'app.kubernetes.io/managed-by']))")
     .message("commonLabels must not hold app.kubernetes.io/name, instance or managed-by, nor keys of microservice.dev/: the operator sets these"))]
+#[x_kube(validation = Rule::new("!has(self.strategy) || !has(self.strategy.canary) || (has(self.ports) && self.ports.exists(p, !has(p.service) || p.service == 'Include')) || self.strategy.canary.steps.all(s, !has(s.weight) && !has(s.match) && !has(s.mirrorPercent))")
+    .message("a service without ports has no traffic to split: in strategy.canary.steps use replicas and durationSeconds, not weight, match or mirrorPercent"))]
+#[x_kube(validation = Rule::new("!has(self.strategy) || !has(self.strategy.router) || self.strategy.router in ['Auto', 'Service'] || (has(self.routes) && self.routes.exists(r, (self.strategy.router == 'Gateway' && has(r.gateway)) || (self.strategy.router == 'Istio' && has(r.istio)) || (self.strategy.router == 'IngressNginx' && has(r.ingress))))")
+    .message("strategy.router names a kind of route that this service does not have: add one to routes, or leave out router"))]
+#[x_kube(validation = Rule::new("!has(self.strategy) || !has(self.strategy.canary) || self.strategy.canary.steps.all(s, !has(s.match) && !has(s.mirrorPercent)) || (has(self.strategy.router) && !(self.strategy.router in ['Auto', 'Service'])) || (!(has(self.strategy.router) && self.strategy.router == 'Service') && has(self.routes) && self.routes.exists(r, has(r.gateway) || has(r.istio) || (has(r.ingress) && (has(r.ingress.className) ? r.ingress.className == 'nginx' : has(r.ingress.annotations) && 'kubernetes.io/ingress.class' in r.ingress.annotations && r.ingress.annotations['kubernetes.io/ingress.class'] == 'nginx'))))")
+    .message("match and mirrorPercent need a route that splits requests (gateway, istio, or an ingress of class nginx): the Service splits connections by numbers of pods, so use weight"))]
 pub struct MicroserviceSpec {
     /// What a revision is made of.
     #[serde(flatten)]

@@ -75,6 +75,7 @@ pub enum StepAffinity {
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.headers) || has(self.cookies) || has(self.queryParams)").message("an entry of match needs headers, cookies or queryParams"))]
+#[x_kube(validation = Rule::new("!has(self.cookies) || self.cookies.size() <= 1").message("an entry of match takes one cookie: no router can ask for two, so use a header for more"))]
 pub struct RequestMatch {
     /// Headers with exact values.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -173,6 +173,83 @@ fn double_keys_and_items() {
     );
 }
 
+/// What splits traffic, and what it cannot do.
+#[test]
+fn the_rules_of_routers() {
+    let ingress = json!([{"name": "a", "ingress": {"className": "traefik"}}]);
+    let nginx = json!([{"name": "a", "ingress": {"annotations": {"kubernetes.io/ingress.class": "nginx"}}}]);
+    let gateway = json!([{"name": "a", "gateway": {"parentRefs": [{"name": "g"}]}}]);
+    let istio = json!([{"name": "a", "istio": {"gateways": ["infra/edge", "mesh"]}}]);
+    let canary = |router: &str, steps: Value, routes: &Value| {
+        let mut strategy = json!({"type": "Canary", "canary": {"steps": steps}});
+        if !router.is_empty() {
+            strategy["router"] = json!(router);
+        }
+        said_of(json!({"strategy": strategy, "routes": routes}))
+    };
+    let none = json!([]);
+    let header = json!([{"match": [{"headers": [{"name": "x", "value": "y"}]}], "mirrorPercent": 5}]);
+    let match_needs = "spec: match and mirrorPercent need a route that splits requests (gateway, istio, or an ingress of \
+                       class nginx): the Service splits connections by numbers of pods, so use weight";
+    let no_route = "spec: strategy.router names a kind of route that this service does not have: add one to routes, or \
+                    leave out router";
+    for (router, routes, expected) in [
+        ("", &none, vec![match_needs]),
+        ("", &ingress, vec![match_needs]),
+        ("Auto", &ingress, vec![match_needs]),
+        ("Service", &gateway, vec![match_needs]),
+        ("", &nginx, vec![]),
+        ("", &gateway, vec![]),
+        ("Auto", &istio, vec![]),
+        ("Gateway", &gateway, vec![]),
+        ("Istio", &istio, vec![]),
+        ("Gateway", &istio, vec![no_route]),
+        ("Istio", &ingress, vec![no_route]),
+        (
+            "IngressNginx",
+            &gateway,
+            vec![
+                no_route,
+                "spec.strategy: router IngressNginx cannot mirror: leave out mirrorPercent, or use a gateway or istio route",
+            ],
+        ),
+    ] {
+        assert_eq!(
+            canary(router, header.clone(), routes),
+            expected,
+            "{router} {routes}"
+        );
+    }
+    let one = "spec.strategy: router IngressNginx takes one entry of match, with one header or with one cookie of value \
+               always: write that, or use a gateway or istio route";
+    let x = |value: &str| json!([{"name": "x", "value": value}]);
+    for (matches, expected) in [
+        (json!([{"headers": x("y")}]), vec![]),
+        (json!([{"cookies": x("always")}]), vec![]),
+        (json!([{"cookies": x("y")}]), vec![one]),
+        (json!([{"queryParams": x("y")}]), vec![one]),
+        (json!([{"headers": x("y")}, {"headers": x("z")}]), vec![one]),
+        (json!([{"headers": x("y"), "cookies": x("always")}]), vec![one]),
+    ] {
+        let steps = json!([{"match": matches}]);
+        assert_eq!(canary("IngressNginx", steps, &ingress), expected, "{matches}");
+    }
+}
+
+#[test]
+fn the_rules_of_a_rollout_without_traffic() {
+    let steps = |step: Value| {
+        said(&service(&json!({
+            "image": "a:1",
+            "strategy": {"type": "Canary", "canary": {"steps": [step]}},
+        })))
+    };
+    let expected = "spec: a service without ports has no traffic to split: in strategy.canary.steps use replicas and \
+                    durationSeconds, not weight, match or mirrorPercent";
+    assert_eq!(steps(json!({"weight": 5})), [expected]);
+    assert_eq!(steps(json!({"replicas": 1, "durationSeconds": 60})), [""; 0]);
+}
+
 /// Each rule of CEL in the CRD, with a spec that breaks it and no other.
 #[test]
 fn the_rules_of_the_crd() {
@@ -196,17 +273,39 @@ fn the_rules_of_the_crd() {
         ),
         (
             json!({"routes": [{"name": "a"}]}),
-            "spec.routes[0]: each of routes needs exactly one of ingress or gateway",
+            "spec.routes[0]: each of routes needs exactly one of ingress, gateway or istio",
         ),
         (
             json!({"routes": [{"name": "a", "ingress": {}, "rules": [{"headers": [{"name": "x",
                 "value": "y"}]}]}]}),
-            "spec.routes[0]: an Ingress cannot match headers: use a gateway route, or leave out headers",
+            "spec.routes[0]: an Ingress cannot match headers: use a gateway or istio route, or leave out headers",
         ),
         (
             json!({"routes": [{"name": "a", "gateway": {"parentRefs": [{"name": "g"}]},
                 "rules": [{"pathType": "ImplementationSpecific"}]}]}),
             "spec.routes[0]: pathType ImplementationSpecific is for an ingress only: use Prefix or Exact",
+        ),
+        (
+            json!({"routes": [{"name": "a-canary", "ingress": {}}]}),
+            "spec.routes[0]: names of routes that end in -canary are kept for the Ingresses that split traffic: choose \
+             another name",
+        ),
+        (
+            json!({"routes": [{"name": "a", "hosts": ["a.example"], "istio": {"mode": "Delegate"}}]}),
+            "spec.routes[0]: istio.mode Delegate takes no hosts and no gateways: those of the VirtualService that \
+             refers to it count",
+        ),
+        (
+            json!({"strategy": {"type": "Canary", "canary": {"steps": [{"match": [{"cookies": [
+                {"name": "a", "value": "b"}, {"name": "c", "value": "d"}]}]}]}},
+                "routes": [{"name": "a", "istio": {}}]}),
+            "spec.strategy.canary.steps[0].match[0]: an entry of match takes one cookie: no router can ask for two, so \
+             use a header for more",
+        ),
+        (
+            json!({"strategy": {"type": "Canary", "router": "Service",
+                "canary": {"steps": [{"weight": 5}], "sessionAffinity": "Cookie"}}}),
+            "spec.strategy: this router cannot keep a client at a revision: leave out canary.sessionAffinity",
         ),
         (
             json!({"routes": [{"name": "a", "ingress": {}, "port": "grpc"}]}),

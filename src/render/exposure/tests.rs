@@ -7,8 +7,13 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::api::{Monitoring, PortProtocol};
+use crate::api::{Monitoring, PortProtocol, Router};
 use crate::render::{Child, Identity, Selection, monitor, network_policy, service, urls};
+use crate::traffic;
+
+fn routes(identity: &Identity<'_>, exposure: &Exposure) -> Vec<Child> {
+    traffic::routes(identity, exposure, Router::Auto, None)
+}
 
 fn spec(value: Value) -> ExposureSpec {
     serde_json::from_value(value).unwrap()
@@ -50,11 +55,6 @@ fn identity() -> Identity<'static> {
 
 fn objects(children: Vec<Child>) -> Vec<Value> {
     children.into_iter().map(|child| child.object).collect()
-}
-
-/// Routes without a split.
-fn routes_to_root(identity: &Identity<'_>, exposure: &Exposure) -> Vec<Child> {
-    crate::traffic::routes(identity, exposure, crate::api::Router::Auto, None)
 }
 
 #[test]
@@ -258,7 +258,7 @@ fn routed(routes: Value) -> ExposureSpec {
 
 #[test]
 fn a_route_has_defaults_for_all_that_it_does_not_say() {
-    let object = objects(routes_to_root(
+    let object = objects(routes(
         &identity(),
         &Exposure::of(&routed(json!([{"name": "all", "ingress": {}}]))),
     ))
@@ -337,7 +337,7 @@ fn the_union_of_routes_keeps_all_that_was_and_adds_what_comes() {
 fn a_route_that_becomes_another_kind_of_object_is_both_for_a_while() {
     let stable = routed(json!([{"name": "public", "ingress": {}}]));
     let candidate = routed(json!([{"name": "public", "gateway": {"parentRefs": [{"name": "edge"}]}}]));
-    let kinds: Vec<&str> = routes_to_root(&identity(), &Exposure::union(&stable, &candidate))
+    let kinds: Vec<&str> = routes(&identity(), &Exposure::union(&stable, &candidate))
         .iter()
         .map(|child| child.kind.kind())
         .collect();
@@ -356,8 +356,7 @@ fn all_hosts_and_some_hosts_are_all_hosts() {
 fn parents_of_gateway_routes() {
     let of = |parent: Value| {
         let route = json!([{"name": "a", "gateway": {"parentRefs": [parent]}}]);
-        objects(routes_to_root(&identity(), &Exposure::of(&routed(route)))).remove(0)["spec"]["parentRefs"][0]
-            .clone()
+        objects(routes(&identity(), &Exposure::of(&routed(route)))).remove(0)["spec"]["parentRefs"][0].clone()
     };
     assert_eq!(
         of(json!({"name": "edge", "port": 443})),
@@ -374,7 +373,7 @@ fn methods_of_grpc() {
     let matched = |path: &str| {
         let route = json!([{"name": "a", "port": "grpc", "rules": [{"path": path}],
             "gateway": {"kind": "GRPCRoute", "parentRefs": [{"name": "edge"}]}}]);
-        let object = objects(routes_to_root(&identity(), &Exposure::of(&routed(route)))).remove(0);
+        let object = objects(routes(&identity(), &Exposure::of(&routed(route)))).remove(0);
         assert_eq!(object["kind"], "GRPCRoute");
         object["spec"]["rules"][0]["matches"][0].clone()
     };
