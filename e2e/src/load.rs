@@ -51,6 +51,7 @@ pub struct Requests {
     total: u64,
     time: Duration,
     traced: bool,
+    repeats: bool,
 }
 
 impl Requests {
@@ -67,6 +68,7 @@ impl Requests {
             total: 60_000,
             time: Duration::from_secs(600),
             traced: false,
+            repeats: false,
         }
     }
 
@@ -130,6 +132,15 @@ impl Requests {
     #[must_use]
     pub fn lasting(mut self, time: Duration) -> Self {
         self.time = time;
+        self
+    }
+
+    /// Repeats a request once when the connection that it was sent on ends before its answer begins, as RFC 9110 (9.2.2)
+    /// lets clients do with GET, and most do: a server may end a connection that is kept at the very moment at which
+    /// something is sent on it, and where pods are reached directly each of them is such a server when it ends.
+    #[must_use]
+    pub fn repeating(mut self) -> Self {
+        self.repeats = true;
         self
     }
 
@@ -222,6 +233,8 @@ pub struct Tally {
     pub last: Option<String>,
     /// How long the good answers took, each.
     pub latencies: Vec<Duration>,
+    /// How many requests were sent a second time; see [`Requests::repeating`].
+    pub repeated: u64,
 }
 
 impl Tally {
@@ -303,6 +316,7 @@ impl Tally {
         }
         self.failures.extend(later.failures.iter().cloned());
         self.latencies.extend(&later.latencies);
+        self.repeated += later.repeated;
         if later.last.is_some() {
             self.last.clone_from(&later.last);
         }
@@ -478,7 +492,13 @@ async fn ask_on(requests: Requests, shared: Arc<Shared>) {
         let present = shared.present();
         let (began, asked) = (Instant::now(), Timestamp::now());
         let answer = tokio::time::timeout(LIMIT, exchange(&client, request.clone())).await;
-        let answer = answer.unwrap_or_else(|_| Err((Failure::TimedOut, String::new())));
+        let mut answer = answer.unwrap_or_else(|_| Err((Failure::TimedOut, String::new())));
+        let ended = matches!(answer, Err((Failure::CutOff, _)));
+        if ended && requests.repeats && requests.connections != Connections::PerRequest {
+            shared.tallies.lock().unwrap()[present].repeated += 1;
+            let again = tokio::time::timeout(LIMIT, exchange(&client, request.clone())).await;
+            answer = again.unwrap_or_else(|_| Err((Failure::TimedOut, String::new())));
+        }
         if let Some(trace) = &shared.trace
             && let Some(version) = answer.as_ref().ok().and_then(Answer::version)
         {

@@ -165,7 +165,11 @@ fn without_routes_pods_are_the_shares_and_no_request_fails() {
         let root = Requests::to(s.address("web", "http").await);
         served_by(&root, "1.0.0").await;
         let fresh = root.clone().rate(500.0).start();
-        let kept = root.connections(Connections::KeptAlive).rate(100.0).start();
+        let kept = root
+            .connections(Connections::KeptAlive)
+            .repeating()
+            .rate(100.0)
+            .start();
         s.apply(&first.version("1.1.0")).await;
         for (step, (weight, pods)) in (1..).zip(SHARES) {
             let found = in_force(s, "web", step).await;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use e2e::release::{
@@ -189,12 +190,13 @@ fn expedite_goes_out_in_full_size_without_steps() {
                 found.is_healthy() && found.metadata.generation == Some(2)
             })
             .await;
-        let stepped = record
+        let courses: BTreeSet<_> = record
             .all()
             .into_iter()
-            .filter_map(|sighting| sighting.object.said().rollout?.step)
-            .count();
-        assert_eq!(stepped, 0);
+            .filter_map(|sighting| sighting.object.said().rollout?.course)
+            .map(|course| format!("{course:?}"))
+            .collect();
+        assert_eq!(courses, ["FullSize".to_owned()].into());
         assert_eq!(after.said().history[0].outcome, "Promoted");
         // The next one takes its steps: the word was for that image.
         s.apply(&urgent.version("2.0.0")).await;

@@ -100,7 +100,7 @@ async fn assert_way_back(s: &Scenario, step: Option<i32>) {
     // kube-proxy follows the EndpointSlices a moment later.
     served_by(&root, "1.0.0").await;
     let outside = Callers::start("by the Gateway", &requests);
-    let inside = Callers::start("by the Service", &root);
+    let inside = Callers::start("by the Service", &root.repeating());
     outside.assert_only("1.0.0").await;
 
     // Long enough for the abort to come in time.
