@@ -215,7 +215,7 @@ fn step_cases() -> Vec<Cel> {
         cel(
             "spec",
             NO_REQUESTS,
-            canary(entry.clone(), router("Service", &gateway)),
+            canary(entry, router("Service", &gateway)),
         ),
         cel(
             "spec",
