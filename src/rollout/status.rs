@@ -13,6 +13,7 @@ use super::scaling::{Scaling, managed_by_git};
 use super::state::{Change, Course, Held, Return, Stage, State};
 use super::stepping;
 use super::transition::{HELD, HeldBack, clock_stands, deadline_fault, held_back, home_fault, is_complete};
+use super::work::{self, WorkStanding};
 use crate::api::conditions::{ConditionStatus, ConditionType};
 use crate::api::{
     Blame, HistoryEntry, InventoryEntry, MicroserviceStatus, Phase, RevisionStatus, Role, RolloutStatus,
@@ -207,6 +208,20 @@ fn summarise(draft: &mut Draft<'_>, before: &MicroserviceStatus, wanted: &Desire
         State::Fresh => unresolved(draft),
         State::Starting { candidate, progress } => {
             let waiting = wanted.waiting_for.clone().unwrap_or_default();
+            match work::pre_deploy(draft, &candidate) {
+                WorkStanding::Failed(fault) => {
+                    let value = draft.named(&candidate).trial_value();
+                    return Summary::stalled(
+                        &fault.reason,
+                        format!(
+                            "{}; change the spec, or ask for a retry of {value}",
+                            fault.message
+                        ),
+                    );
+                }
+                WorkStanding::Running(words) => return Summary::progressing("PreDeploying", words),
+                WorkStanding::Done => {}
+            }
             match draft.assess(&candidate, None, Traffic::None) {
                 Assessment::Fault(fault) => Summary::stalled(&fault.reason, fault.message),
                 _ if draft.deadline(progress) <= draft.now => {
@@ -350,6 +365,9 @@ fn changing(draft: &mut Draft<'_>, change: &Change, reason: &str, wanted: &Desir
             )
         }
         Assessment::Hold { message, .. } => Summary::progressing(HELD, message),
+        _ if change.stable_health == StableHealth::Broken && failed_work(draft, change).is_some() => {
+            Summary::stalled("NoHealthyTarget", failed_work(draft, change).unwrap_or_default())
+        }
         _ if past_deadline && change.stable_health == StableHealth::Broken => Summary::stalled(
             "NoHealthyTarget",
             deadline_fault(draft, &change.candidate).message,
@@ -372,6 +390,22 @@ fn changing(draft: &mut Draft<'_>, change: &Change, reason: &str, wanted: &Desir
             }
         }
     }
+}
+
+/// What failed of a candidate's Jobs and hooks.
+fn failed_work(draft: &Draft<'_>, change: &Change) -> Option<String> {
+    [
+        work::pre_deploy(draft, &change.candidate),
+        work::hooks(draft, change),
+    ]
+    .into_iter()
+    .find_map(|standing| match standing {
+        WorkStanding::Failed(fault) => Some(format!(
+            "{}: {}; {} did not serve before, so there is nothing to return to",
+            fault.reason, fault.message, change.stable
+        )),
+        WorkStanding::Running(_) | WorkStanding::Done => None,
+    })
 }
 
 fn returning(draft: &Draft<'_>, back: &Return, wanted: &Desired) -> Summary {

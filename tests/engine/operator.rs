@@ -9,7 +9,8 @@ use microservice_operator::api::{Blame, Microservice};
 use microservice_operator::health::Fault;
 use microservice_operator::render::ChildKind;
 use microservice_operator::rollout::{
-    ChildKey, Endpoints, Failure, Observed, Plan, ReplicasHolder, Step, Turn, Worth, plan,
+    CallOutcome, ChildKey, Endpoints, Failure, JobView, Observed, Plan, ReplicasHolder, Step, Turn, Worth,
+    plan,
 };
 
 use super::api_server::{Stored, WriteError};
@@ -148,8 +149,20 @@ impl World {
                     .deployments
                     .insert(key.1.clone(), stored.deployment(failure));
             }
+            if key.0 == ChildKind::Job {
+                let view = JobView {
+                    outcome: self
+                        .jobs
+                        .get(&self.job_tag(&stored))
+                        .cloned()
+                        .unwrap_or(microservice_operator::health::JobOutcome::Running),
+                    words: None,
+                };
+                observed.jobs.insert(key.1.clone(), view);
+            }
             observed.children.insert(key, stored.live(&uid));
         }
+        observed.calls = self.calls.clone();
         for pod in &view.pods {
             observed
                 .pods
@@ -173,6 +186,11 @@ impl World {
             self.memory.retry = None;
         }
         self.reconcile();
+    }
+
+    /// Something happened that is not in the caches.
+    pub fn trigger(&mut self) {
+        self.memory.seen = None;
     }
 
     fn nothing_new(&self) -> bool {
@@ -304,8 +322,16 @@ impl World {
                 self.cluster.label(label);
                 Ok(())
             }
-            // This world has nobody to call: a call stays under way.
-            Step::Call(_) | Step::ForgetCall(_) => Ok(()),
+            Step::Call(call) => {
+                let hook = call.key.rsplit('/').next().unwrap();
+                let outcome = self.hooks.get(hook).cloned().unwrap_or(CallOutcome::Running);
+                self.calls.insert(call.key.clone(), outcome);
+                Ok(())
+            }
+            Step::ForgetCall(key) => {
+                self.calls.remove(key);
+                Ok(())
+            }
         };
         self.overlay(step);
         done?;

@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use microservice_operator::api::{MicroserviceStatus, Phase, RolloutState, RolloutStatus, annotations};
+use microservice_operator::health::JobOutcome;
 use microservice_operator::render::ChildKind;
 use microservice_operator::revision::SnapshotSource;
-use microservice_operator::rollout::{Edge, EventDraft, Observed, Plan, ReplicasHolder, Source, Step};
+use microservice_operator::rollout::{
+    CallOutcome, Edge, EventDraft, Observed, Plan, ReplicasHolder, Source, Step,
+};
 use serde_json::{Value, json};
 
 use super::api_server::{ApiServer, NAME, Refusal, Stored};
@@ -33,6 +36,12 @@ pub struct World {
     pub sources: BTreeMap<SnapshotSource, Source>,
     /// Why Deployments cannot make pods, by revision.
     pub quota: BTreeMap<String, String>,
+    /// How Jobs end, by the first word of their command; what is not there runs on.
+    pub jobs: BTreeMap<String, JobOutcome>,
+    /// How calls end, by their hook; what is not there runs on.
+    pub hooks: BTreeMap<String, CallOutcome>,
+    /// The calls that a process remembers.
+    pub calls: BTreeMap<String, CallOutcome>,
     /// How many writes there were.
     pub writes: usize,
     /// What was written, one line each.
@@ -54,6 +63,9 @@ impl World {
             faults: Faults::default(),
             sources: BTreeMap::new(),
             quota: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            hooks: BTreeMap::new(),
+            calls: BTreeMap::new(),
             writes: 0,
             journal: Vec::new(),
             taken: Vec::new(),
@@ -322,6 +334,29 @@ impl World {
             "{journal}\nphase {:?}: {:?}\n{:#?}",
             status.phase, status.message, status.rollout
         ))
+    }
+
+    /// The first word of a Job's command.
+    pub fn job_tag(&self, job: &Stored) -> String {
+        let command = job.object.pointer("/spec/template/spec/containers/0/command/0");
+        command.and_then(Value::as_str).unwrap_or_default().to_owned()
+    }
+
+    /// From now on a Job ends so.
+    pub fn job_ends(&mut self, command: &str, outcome: JobOutcome) {
+        self.jobs.insert(command.to_owned(), outcome);
+        self.trigger();
+    }
+
+    /// From now on a call of this hook ends so, also one that is under way.
+    pub fn call_ends(&mut self, hook: &str, outcome: &CallOutcome) {
+        self.hooks.insert(hook.to_owned(), outcome.clone());
+        let under_way = self
+            .calls
+            .iter_mut()
+            .filter(|(key, _)| key.ends_with(&format!("/{hook}")));
+        under_way.for_each(|(_, known)| *known = outcome.clone());
+        self.trigger();
     }
 
     // --- the journal
