@@ -12,7 +12,7 @@ use super::steps::{Goal, goal_at, goal_before};
 use super::traffic::{RevisionShare, RouteTarget, RoutesStanding};
 use super::transition::clock_stands;
 use super::work::{self, WantedWork, WorkStanding};
-use crate::api::{KeepPrevious, Preview, StableScale, StrategyType, labels};
+use crate::api::{KeepPrevious, StableScale, StrategyType, labels};
 use crate::health::{Assessment, Scheduling, Standing};
 use crate::render::{self, Child, Compatibility, Exposure, Identity, Selection, compatibility};
 use crate::revision::Record;
@@ -224,7 +224,11 @@ fn service_children(
         children.push(render::horizontal_pod_autoscaler(identity, autoscaling));
     }
     if let Some(monitoring) = &operation.monitoring {
-        children.extend(render::monitor(identity, monitoring, exposure));
+        let scraped = match ways.routes {
+            Some(_) => render::Scraped::Revisions,
+            None => render::Scraped::Root,
+        };
+        children.extend(render::monitor(identity, monitoring, exposure, scraped));
     }
     children.retain(|child| {
         child.kind.presence() == render::KindPresence::Always
@@ -284,11 +288,7 @@ fn own_exposure(draft: &Draft<'_>, record: &Record) -> Exposure {
 /// The Service by which a new colour is seen before the switch; in peace it leads to the stable one, so that who uses
 /// it always gets an answer.
 fn preview(draft: &Draft<'_>, identity: &Identity<'_>) -> Option<Child> {
-    let strategy = draft.observed.spec().operation.strategy();
-    let settings = strategy.blue_green.clone().unwrap_or_default();
-    if strategy.strategy_type() != StrategyType::BlueGreen
-        || settings.preview.unwrap_or_default() == Preview::Disabled
-    {
+    if !draft.observed.spec().operation.strategy().has_preview() {
         return None;
     }
     let state = &draft.situation.state;

@@ -741,7 +741,7 @@ fn missing_monitor(observed: &Observed) -> Option<ChildKind> {
     let monitoring = observed.spec().operation.monitoring.as_ref()?;
     let exposure = crate::render::Exposure::of(&observed.spec().exposure);
     let identity = Identity::of(&observed.service, observed.namespace());
-    let kind = crate::render::monitor(&identity, monitoring, &exposure)?.kind;
+    let kind = crate::render::monitor(&identity, monitoring, &exposure, crate::render::Scraped::Root)?.kind;
     (!observed.served_kinds.contains(&kind)).then_some(kind)
 }
 
