@@ -29,6 +29,7 @@ pub mod operator;
 pub mod proxy;
 pub mod random;
 pub mod recorder;
+pub mod release;
 pub mod rights;
 pub mod scenario;
 pub mod status;

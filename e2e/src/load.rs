@@ -206,6 +206,8 @@ pub struct Tally {
     pub failed: BTreeMap<Failure, u64>,
     /// When each version answered first.
     pub first: BTreeMap<String, Timestamp>,
+    /// When each version answered last.
+    pub latest: BTreeMap<String, Timestamp>,
     /// The version that answered last.
     pub last: Option<String>,
     /// How long the good answers took, each.
@@ -285,6 +287,10 @@ impl Tally {
             let first = self.first.entry(version.clone()).or_insert(*at);
             *first = (*first).min(*at);
         }
+        for (version, at) in &later.latest {
+            let latest = self.latest.entry(version.clone()).or_insert(*at);
+            *latest = (*latest).max(*at);
+        }
         self.failures.extend(later.failures.iter().cloned());
         self.latencies.extend(&later.latencies);
         if later.last.is_some() {
@@ -297,7 +303,9 @@ impl Tally {
             Ok(answer) if answer.code == 200 => match answer.version() {
                 Some(version) => {
                     *self.answered.entry(version.clone()).or_default() += 1;
-                    self.first.entry(version.clone()).or_insert_with(Timestamp::now);
+                    let now = Timestamp::now();
+                    self.first.entry(version.clone()).or_insert(now);
+                    self.latest.insert(version.clone(), now);
                     self.latencies.push(took);
                     self.last = Some(version);
                     return;
@@ -347,8 +355,13 @@ impl Shared {
     }
 
     fn since(&self, first: usize) -> Tally {
+        self.between(first, usize::MAX)
+    }
+
+    fn between(&self, first: usize, end: usize) -> Tally {
         let mut sum = Tally::default();
-        for tally in self.tallies.lock().unwrap().iter().skip(first) {
+        let tallies = self.tallies.lock().unwrap();
+        for tally in tallies.iter().take(end).skip(first) {
             sum.add(tally);
         }
         sum
@@ -388,6 +401,11 @@ impl Load {
     /// What came so far of the requests that were sent after a mark; answers to earlier ones are left out.
     pub fn since(&self, mark: Mark) -> Tally {
         self.shared.since(mark.0)
+    }
+
+    /// What came so far of the requests that were sent after one mark and before another.
+    pub fn between(&self, from: Mark, to: Mark) -> Tally {
+        self.shared.between(from.0, to.0)
     }
 
     /// Waits until so many requests that were sent after a mark were answered or failed.
