@@ -9,6 +9,7 @@
 mod backoff;
 mod cache;
 mod call;
+mod claims;
 mod entry;
 mod error;
 mod execute;

@@ -63,6 +63,7 @@ pub async fn observe(
             .change(key, |memory| memory.job_troubles = troubles);
     }
     observed.calls = context.calls.of(key, observed.uid());
+    observed.route_conflicts = caches.claims.conflicts(key);
     observed.foreign_budgets = foreign_budgets(caches, key);
     for source in sources(&service.spec.revision).into_keys() {
         let found = context

@@ -57,6 +57,8 @@ pub struct Observed {
     pub jobs: BTreeMap<String, JobView>,
     /// The calls over HTTP that this process has begun, by [`super::Call::key`].
     pub calls: BTreeMap<String, CallOutcome>,
+    /// Routes of others that claim what ours claim, in words.
+    pub route_conflicts: Vec<String>,
     /// When the status was last written, as far as this process knows.
     pub last_status_write: Option<Timestamp>,
 }

@@ -22,6 +22,7 @@ use crate::api::{
 use crate::health::{Assessment, Counts, Traffic, readiness};
 use crate::render::{ChildKind, Identity, pod_template};
 use crate::revision::{Record, changes};
+use crate::traffic::refusals;
 
 /// The reason of conditions while a person is waited for.
 const PAUSED: &str = "Paused";
@@ -699,7 +700,10 @@ fn route_trouble(observed: &Observed, wanted: &Desired) -> Option<(&'static str,
             ));
         }
     }
-    wanted
+    if let Some(conflict) = observed.route_conflicts.first() {
+        return Some(("RouteConflict", conflict.clone()));
+    }
+    let refused = wanted
         .children
         .keys()
         .filter(|(kind, _)| matches!(kind, ChildKind::HttpRoute | ChildKind::GrpcRoute))
@@ -707,7 +711,12 @@ fn route_trouble(observed: &Observed, wanted: &Desired) -> Option<(&'static str,
             let live = observed.children.get(key)?;
             let parents = live.object.pointer("/status/parents")?.as_array()?;
             parents.iter().find_map(|parent| refused_by(&key.1, parent))
-        })
+        });
+    let strategy = observed.spec().operation.strategy();
+    refused.or_else(|| {
+        let unsupported = refusals(&crate::render::Exposure::of(exposure), &strategy);
+        (!unsupported.is_empty()).then(|| ("Unsupported", unsupported.join("; ")))
+    })
 }
 
 /// Why a parent does not take a route.
@@ -871,7 +880,7 @@ fn rollout(draft: &Draft<'_>, wanted: &Desired) -> Option<RolloutStatus> {
     }
     if let State::Rolling(change) | State::Promoting(change) = &draft.situation.state {
         let deadline = stepping::deadline(draft, change);
-        status.deadline = (!clock_stands(draft) && deadline < Timestamp::MAX).then(|| Time(deadline));
+        status.deadline = (!clock_stands(draft) && deadline < Timestamp::MAX).then_some(Time(deadline));
         let steps = i32::try_from(draft.goals().len()).unwrap_or(i32::MAX);
         match &change.course {
             Course::Steps(position) => {
