@@ -51,6 +51,8 @@ fn each_step_by_a_gateway_gets_its_share_and_no_request_fails() {
         let requests = gateway.requests("web");
         served_by(&requests, "1.0.0").await;
         let root = s.address("web", "http").await;
+        // kube-proxy follows the EndpointSlices a moment later.
+        served_by(&Requests::to(root), "1.0.0").await;
 
         let kept = requests
             .clone()

@@ -21,7 +21,7 @@ use crate::rollout::{
     ChildKey, Deleting, DeploymentView, Endpoints, JobView, Observed, Ownership, Resolution, is_route,
     resolve,
 };
-use crate::traffic::{Acceptance, acceptance};
+use crate::traffic::{Acceptance, acceptance, is_followed};
 
 /// What is observed of `key`; `None` where it does not exist (any more).
 ///
@@ -215,8 +215,9 @@ fn endpoints(caches: &Caches, key: &ServiceKey) -> (Endpoints, BTreeMap<String, 
     (root, others)
 }
 
-/// Since when each route has been accepted as it is. What is accepted when it is first seen counts from then: after a
-/// restart that is a moment longer than it need be, and never shorter.
+/// Since when each route has been accepted as it is, or, where it is not, has nobody who carries an earlier form of it.
+/// What is so when it is first seen counts from then: after a restart that is a moment longer than it need be, and never
+/// shorter.
 fn accepted_since(
     context: &Context,
     key: &ServiceKey,
@@ -226,17 +227,16 @@ fn accepted_since(
     let routes: Vec<_> = observed
         .children
         .iter()
-        .filter(|(child, live)| {
-            is_route(child.0) && acceptance(child.0, &live.object) == Acceptance::Accepted
-        })
+        .filter(|(child, live)| is_route(child.0) && is_followed(child.0, &live.object))
         .map(|(child, live)| {
+            let accepted = acceptance(child.0, &live.object) == Acceptance::Accepted;
             let generation = live
                 .object
                 .pointer("/metadata/generation")
                 .and_then(serde_json::Value::as_i64);
             (
                 child.clone(),
-                format!("{}/{}", live.uid, generation.unwrap_or_default()),
+                format!("{}/{}/{accepted}", live.uid, generation.unwrap_or_default()),
             )
         })
         .collect();

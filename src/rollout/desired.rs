@@ -804,8 +804,7 @@ fn returning(draft: &Draft<'_>, back: &Return) -> Allocation {
 fn left_by_routes(draft: &Draft<'_>, back: &Return) -> bool {
     let home = RouteTarget::only(&back.stable);
     match draft.routes(&home) {
-        RoutesStanding::InForce => back.weight == 0 || draft.routes_rest(),
-        RoutesStanding::Waiting(_) => back.weight == 0,
+        RoutesStanding::InForce | RoutesStanding::Waiting(_) => back.weight == 0 || draft.routes_rest(),
         RoutesStanding::Unwritten(_) => false,
     }
 }

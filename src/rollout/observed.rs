@@ -33,7 +33,8 @@ pub struct Observed {
     pub endpoints: Endpoints,
     /// The ready endpoints of its other Services, by Service.
     pub service_endpoints: BTreeMap<String, i32>,
-    /// Since when a route has been accepted as it is now. Absent: it is not.
+    /// Since when a route has been accepted as it is now, or has had nobody who carries an earlier form of it. Absent: it
+    /// may still be carried in an earlier form.
     pub accepted_since: BTreeMap<ChildKey, Timestamp>,
     /// Whether another rollout may begin.
     pub slot: Slot,

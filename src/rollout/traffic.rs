@@ -220,6 +220,19 @@ impl Draft<'_> {
         !self.by_routes() || self.routes(&RouteTarget::only(revision)) == RoutesStanding::InForce
     }
 
+    /// The same on a way back, which no route may hold up that nobody carries: it is enough that no earlier form of any
+    /// of them is carried any more.
+    pub fn routes_have_left_for(&self, home: &str) -> bool {
+        if !self.by_routes() {
+            return true;
+        }
+        match self.routes(&RouteTarget::only(home)) {
+            RoutesStanding::InForce => true,
+            RoutesStanding::Waiting(_) => self.routes_rest(),
+            RoutesStanding::Unwritten(_) => false,
+        }
+    }
+
     /// When what is written to the routes will have settled.
     pub fn wake_for_routes(&mut self) {
         let seconds = self.observed.spec().operation.strategy().settle_seconds();

@@ -1174,7 +1174,7 @@ fn returning(draft: &mut Draft<'_>, back: &Return) {
         && left.asked == 0
         && left.counts.live == 0
         && draft.in_force(&back.stable)
-        && draft.routes_lead_only_to(&back.stable)
+        && draft.routes_have_left_for(&back.stable)
     {
         return returned(draft, back);
     }
