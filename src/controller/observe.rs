@@ -21,7 +21,7 @@ use crate::rollout::{
     ChildKey, Deleting, DeploymentView, Endpoints, JobView, Observed, Ownership, Resolution, is_route,
     resolve,
 };
-use crate::traffic::{Acceptance, acceptance};
+use crate::traffic::{Acceptance, acceptance, form};
 
 /// What is observed of `key`; `None` where it does not exist (any more).
 ///
@@ -229,14 +229,8 @@ fn accepted_since(
             is_route(child.0) && acceptance(child.0, &live.object) == Acceptance::Accepted
         })
         .map(|(child, live)| {
-            let generation = live
-                .object
-                .pointer("/metadata/generation")
-                .and_then(serde_json::Value::as_i64);
-            (
-                child.clone(),
-                format!("{}/{}", live.uid, generation.unwrap_or_default()),
-            )
+            let form = form(child.0, &live.uid, &live.object);
+            (child.clone(), form)
         })
         .collect();
     let mut since = BTreeMap::new();

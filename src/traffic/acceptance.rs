@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::ingress;
 use crate::render::ChildKind;
 
 /// What a live route object says about itself.
@@ -37,6 +38,23 @@ pub fn acceptance(kind: ChildKind, object: &Value) -> Acceptance {
         | ChildKind::ServiceMonitor
         | ChildKind::PodMonitor => Acceptance::Accepted,
     }
+}
+
+/// What tells one form of a live route object from another: a word about one says nothing about the other.
+///
+/// Annotations are not counted by the generation, and the share of a canary of ingress-nginx is one. Others that people
+/// and controllers write there do not matter.
+pub fn form(kind: ChildKind, uid: &str, object: &Value) -> String {
+    let mut form = format!("{uid}/{}", number(object, "/metadata/generation"));
+    if kind == ChildKind::Ingress {
+        let notes = object.pointer("/metadata/annotations").and_then(Value::as_object);
+        for (key, value) in notes.into_iter().flatten() {
+            if key.starts_with(ingress::PREFIX) {
+                form.push_str(&format!("/{key}={value}"));
+            }
+        }
+    }
+    form
 }
 
 fn by_parents(object: &Value) -> Acceptance {
