@@ -1,6 +1,6 @@
 //! The whole model: API server, cluster, operator and time, and the words in which tests speak of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use microservice_operator::api::{MicroserviceStatus, Phase, RolloutState, RolloutStatus, annotations};
@@ -8,13 +8,15 @@ use microservice_operator::health::JobOutcome;
 use microservice_operator::render::ChildKind;
 use microservice_operator::revision::SnapshotSource;
 use microservice_operator::rollout::{
-    CallOutcome, Edge, EventDraft, Observed, Plan, ReplicasHolder, Source, Step,
+    CallOutcome, ChildKey, Edge, EventDraft, Observed, Plan, ReplicasHolder, Slot, Source, Step,
 };
+use microservice_operator::traffic::leads_to;
 use serde_json::{Value, json};
 
 use super::api_server::{ApiServer, NAME, Refusal, Stored};
 use super::cluster::{Behaviour, Cluster};
-use super::laws::Laws;
+use super::gateway::Gateway;
+use super::laws::{self, Laws};
 use super::operator::{Faults, Memory};
 
 /// One decision or more, with the states before and after.
@@ -31,6 +33,11 @@ pub struct World {
     pub now: Timestamp,
     pub api: ApiServer,
     pub cluster: Cluster,
+    pub gateway: Gateway,
+    /// Optional kinds that the cluster serves.
+    pub served: BTreeSet<ChildKind>,
+    /// Whether another rollout may begin.
+    pub slot: Slot,
     pub memory: Memory,
     pub faults: Faults,
     pub sources: BTreeMap<SnapshotSource, Source>,
@@ -59,6 +66,9 @@ impl World {
             now: "2026-01-01T00:00:00Z".parse().unwrap(),
             api: ApiServer::new(spec),
             cluster: Cluster::default(),
+            gateway: Gateway::default(),
+            served: ChildKind::ALL.into_iter().collect(),
+            slot: Slot::Free,
             memory: Memory::default(),
             faults: Faults::default(),
             sources: BTreeMap::new(),
@@ -96,10 +106,19 @@ impl World {
     pub fn run(&mut self, seconds: i64) {
         for _ in 0..seconds {
             self.work();
-            self.now += SignedDuration::from_secs(1);
-            self.cluster.tick(&self.api, self.now);
+            self.pass();
         }
         self.work();
+    }
+
+    /// A second goes by for everybody but the operator.
+    pub fn pass(&mut self) {
+        self.now += SignedDuration::from_secs(1);
+        self.cluster.tick(&self.api, self.now);
+        self.gateway.tick(&mut self.api, self.now);
+        self.gateway
+            .note_root(self.cluster.endpoints.ready.keys(), self.now);
+        laws::moment(self);
     }
 
     /// Runs until `done`, for at most so many seconds.
@@ -123,8 +142,7 @@ impl World {
     /// The operator is away for so many seconds; pods go on.
     pub fn without_operator(&mut self, seconds: i64) {
         for _ in 0..seconds {
-            self.now += SignedDuration::from_secs(1);
-            self.cluster.tick(&self.api, self.now);
+            self.pass();
         }
         self.restart();
     }
@@ -287,6 +305,19 @@ impl World {
         )
     }
 
+    /// What a route was last told to do, as "a 90 b 10".
+    pub fn shares(&self, key: &ChildKey) -> String {
+        let Some(stored) = self.api.objects.get(key) else {
+            return String::new();
+        };
+        let mut shares: Vec<String> = leads_to(key.0, &stored.object)
+            .into_iter()
+            .map(|(service, percent)| format!("{} {percent}", self.alias(&service)))
+            .collect();
+        shares.sort();
+        shares.join(" ")
+    }
+
     pub fn edges(&self) -> Vec<Edge> {
         self.taken.iter().flat_map(|taken| taken.edges.clone()).collect()
     }
@@ -403,7 +434,11 @@ impl World {
                 let key = (apply.child.kind, apply.child.name.clone());
                 let what = match apply.child.kind {
                     ChildKind::Deployment => self.api.objects[&key].replicas().to_string(),
-                    ChildKind::Service => self.selected().unwrap_or_default(),
+                    ChildKind::Service if apply.child.name == NAME => self.selected().unwrap_or_default(),
+                    ChildKind::HttpRoute
+                    | ChildKind::GrpcRoute
+                    | ChildKind::VirtualService
+                    | ChildKind::Ingress => self.shares(&key),
                     _ => String::new(),
                 };
                 format!("apply {} {} {what}", apply.child.kind.kind(), apply.child.name)

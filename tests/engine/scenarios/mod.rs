@@ -7,6 +7,7 @@ pub mod first;
 pub mod lost;
 pub mod people;
 mod refused;
+pub mod routes;
 mod scale;
 mod status;
 pub mod steps;
