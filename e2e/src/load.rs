@@ -50,6 +50,7 @@ pub struct Requests {
     rate: Option<f64>,
     total: u64,
     time: Duration,
+    traced: bool,
 }
 
 impl Requests {
@@ -65,6 +66,7 @@ impl Requests {
             rate: None,
             total: 60_000,
             time: Duration::from_secs(600),
+            traced: false,
         }
     }
 
@@ -131,12 +133,20 @@ impl Requests {
         self
     }
 
+    /// Notes of each good answer when it was asked for, for [`Load::trace`].
+    #[must_use]
+    pub fn traced(mut self) -> Self {
+        self.traced = true;
+        self
+    }
+
     /// Starts them.
     pub fn start(self) -> Load {
         let shared = Arc::new(Shared {
             tallies: Mutex::new(vec![Tally::default()]),
             begun: AtomicU64::new(0),
             next: Mutex::new(None),
+            trace: self.traced.then(Mutex::default),
         });
         let mut clients = JoinSet::new();
         for _ in 0..self.clients {
@@ -334,6 +344,8 @@ struct Shared {
     begun: AtomicU64,
     /// When the next one may be sent.
     next: Mutex<Option<Instant>>,
+    /// When which version was asked, where that is noted.
+    trace: Option<Mutex<Vec<(Timestamp, String)>>>,
 }
 
 impl Shared {
@@ -425,6 +437,16 @@ impl Load {
         .await
     }
 
+    /// When each good answer was asked for, and of which version it is, where that is noted.
+    pub fn trace(&self) -> Vec<(Timestamp, String)> {
+        let mut trace = match &self.shared.trace {
+            Some(trace) => trace.lock().unwrap().clone(),
+            None => Vec::new(),
+        };
+        trace.sort_by_key(|(at, _)| *at);
+        trace
+    }
+
     /// Ends it.
     pub fn stop(mut self) -> Tally {
         self.clients.abort_all();
@@ -454,9 +476,14 @@ async fn ask_on(requests: Requests, shared: Arc<Shared>) {
         // The pace belongs to what is sent; nothing is waited for.
         tokio::time::sleep_until(turn).await;
         let present = shared.present();
-        let began = Instant::now();
+        let (began, asked) = (Instant::now(), Timestamp::now());
         let answer = tokio::time::timeout(LIMIT, exchange(&client, request.clone())).await;
         let answer = answer.unwrap_or_else(|_| Err((Failure::TimedOut, String::new())));
+        if let Some(trace) = &shared.trace
+            && let Some(version) = answer.as_ref().ok().and_then(Answer::version)
+        {
+            trace.lock().unwrap().push((asked, version));
+        }
         shared.tallies.lock().unwrap()[present].note(answer, began.elapsed());
     }
 }
