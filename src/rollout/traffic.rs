@@ -124,13 +124,28 @@ impl Draft<'_> {
         }
     }
 
-    /// The ready endpoints of a revision's own Service.
+    /// The ready endpoints of a revision's own Service, once gateways have had the time to learn of it: one that was
+    /// only just made has endpoints before everybody knows them.
     pub fn endpoints_of(&self, revision: &str) -> i32 {
+        if self.known_from(revision).is_some_and(|known| known > self.now) {
+            return 0;
+        }
         self.observed
             .service_endpoints
             .get(revision)
             .copied()
             .unwrap_or(0)
+    }
+
+    /// When gateways know a Service.
+    fn known_from(&self, service: &str) -> Option<Timestamp> {
+        let live = self
+            .observed
+            .children
+            .get(&(ChildKind::Service, service.to_owned()))?;
+        let made = live.object.pointer("/metadata/creationTimestamp")?.as_str()?;
+        let seconds = self.observed.spec().operation.strategy().settle_seconds();
+        Some(later(made.parse().ok()?, seconds))
     }
 
     /// Whether a live route leads to a revision's own Service.
@@ -242,6 +257,12 @@ impl Draft<'_> {
             .values()
             .map(|since| later(*since, seconds));
         self.wakes.extend(due);
+        let live = self.situation.state.live();
+        let known: Vec<Timestamp> = live
+            .into_iter()
+            .filter_map(|name| self.known_from(name))
+            .collect();
+        self.wakes.extend(known);
     }
 
     /// Since when all routes that live have been in force as they are; `None`: one of them is not.

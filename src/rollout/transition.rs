@@ -51,6 +51,9 @@ fn step(draft: &mut Draft<'_>) {
         return repair(draft, &lost);
     }
     make_notes_good(draft);
+    if draft.by_routes() {
+        draft.wake_for_routes();
+    }
     match draft.situation.state.clone() {
         State::Fresh => fresh(draft),
         State::Starting { candidate, progress } => starting(draft, &candidate, progress),
