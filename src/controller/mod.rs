@@ -13,6 +13,7 @@ mod claims;
 mod entry;
 mod error;
 mod execute;
+mod features;
 mod memory;
 mod observe;
 mod optional;

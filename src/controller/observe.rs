@@ -63,6 +63,10 @@ pub async fn observe(
             .change(key, |memory| memory.job_troubles = troubles);
     }
     observed.calls = context.calls.of(key, observed.uid());
+    observed.gateway_features = context
+        .features
+        .of(&context.client, &key.namespace, observed.spec())
+        .await;
     observed.route_conflicts = caches.claims.conflicts(key);
     observed.foreign_budgets = foreign_budgets(caches, key);
     for source in sources(&service.spec.revision).into_keys() {

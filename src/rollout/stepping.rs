@@ -141,6 +141,11 @@ fn ready_to_move(draft: &Draft<'_>, change: &Change, goal: &Goal) -> Option<Step
         };
         return Some(StepStanding::waiting(WaitingOn::Pods, words));
     }
+    if draft.by_routes()
+        && let Some(words) = draft.cannot_mirror(goal)
+    {
+        return Some(StepStanding::waiting(WaitingOn::Traffic, words));
+    }
     if draft.by_routes() && goal.sends_requests() && draft.endpoints_of(&change.candidate) < needed {
         let words = format!("the endpoints of Service {} to be listed", change.candidate);
         return Some(StepStanding::waiting(WaitingOn::Traffic, words));
