@@ -212,11 +212,7 @@ fn step_cases() -> Vec<Cel> {
         cel("spec", NO_SUCH_ROUTE, router("Gateway", &json!({}))),
         cel("spec", NO_REQUESTS, canary(entry.clone(), json!({}))),
         cel("spec", NO_REQUESTS, canary(entry.clone(), ingress.clone())),
-        cel(
-            "spec",
-            NO_REQUESTS,
-            canary(entry.clone(), router("Service", &gateway)),
-        ),
+        cel("spec", NO_REQUESTS, canary(entry, router("Service", &gateway))),
         cel(
             "spec",
             NO_REQUESTS,

@@ -21,7 +21,7 @@ use crate::rollout::{
     ChildKey, Deleting, DeploymentView, Endpoints, JobView, Observed, Ownership, Resolution, is_route,
     resolve,
 };
-use crate::traffic::{Acceptance, acceptance, is_followed};
+use crate::traffic::form;
 
 /// What is observed of `key`; `None` where it does not exist (any more).
 ///
@@ -63,6 +63,11 @@ pub async fn observe(
             .change(key, |memory| memory.job_troubles = troubles);
     }
     observed.calls = context.calls.of(key, observed.uid());
+    observed.gateway_features = context
+        .features
+        .of(&context.client, &key.namespace, observed.spec())
+        .await;
+    observed.route_conflicts = caches.claims.conflicts(key);
     observed.foreign_budgets = foreign_budgets(caches, key);
     for source in sources(&service.spec.revision).into_keys() {
         let found = context
@@ -226,18 +231,8 @@ fn accepted_since(
     let routes: Vec<_> = observed
         .children
         .iter()
-        .filter(|(child, live)| is_route(child.0) && is_followed(child.0, &live.object))
-        .map(|(child, live)| {
-            let accepted = acceptance(child.0, &live.object) == Acceptance::Accepted;
-            let generation = live
-                .object
-                .pointer("/metadata/generation")
-                .and_then(serde_json::Value::as_i64);
-            (
-                child.clone(),
-                format!("{}/{}/{accepted}", live.uid, generation.unwrap_or_default()),
-            )
-        })
+        .filter(|(child, _)| is_route(child.0))
+        .filter_map(|(child, live)| Some((child.clone(), form(child.0, &live.uid, &live.object)?)))
         .collect();
     let mut since = BTreeMap::new();
     context.memory.change(key, |memory| {

@@ -172,6 +172,7 @@ pub fn position_at(goals: &[Goal], number: i32, weight: i32) -> Position {
         weight,
         in_force_at: None,
         wavering_since: None,
+        hooks_passed_at: None,
     }
 }
 
@@ -189,6 +190,7 @@ pub fn position_past(position: &Position) -> Position {
         stage: Stage::Growing,
         in_force_at: None,
         wavering_since: None,
+        hooks_passed_at: None,
         ..position.clone()
     }
 }

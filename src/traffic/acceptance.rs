@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::ingress;
 use crate::render::ChildKind;
 
 /// What a live route object says about itself.
@@ -42,7 +43,7 @@ pub fn acceptance(kind: ChildKind, object: &Value) -> Acceptance {
 /// Whether nobody carries an earlier form of a live route object: all who have spoken about it have spoken about it as
 /// it is now, be it that they do not take it. Whom nobody has spoken for, like a Gateway that does not exist, carries
 /// nothing.
-pub fn is_followed(kind: ChildKind, object: &Value) -> bool {
+fn is_followed(kind: ChildKind, object: &Value) -> bool {
     match kind {
         ChildKind::HttpRoute | ChildKind::GrpcRoute => {
             let generation = number(object, "/metadata/generation");
@@ -80,6 +81,27 @@ pub fn is_followed(kind: ChildKind, object: &Value) -> bool {
         | ChildKind::ServiceMonitor
         | ChildKind::PodMonitor => true,
     }
+}
+
+/// What tells one form of a live route object from another: a word about one says nothing about the other.
+///
+/// Annotations are not counted by the generation, and the share of a canary of ingress-nginx is one. Others that people
+/// and controllers write there do not matter. `None` while somebody still carries an earlier form.
+pub fn form(kind: ChildKind, uid: &str, object: &Value) -> Option<String> {
+    if !is_followed(kind, object) {
+        return None;
+    }
+    let accepted = acceptance(kind, object) == Acceptance::Accepted;
+    let mut form = format!("{uid}/{}/{accepted}", number(object, "/metadata/generation"));
+    if kind == ChildKind::Ingress {
+        let notes = object.pointer("/metadata/annotations").and_then(Value::as_object);
+        for (key, value) in notes.into_iter().flatten() {
+            if key.starts_with(ingress::PREFIX) {
+                form.push_str(&format!("/{key}={value}"));
+            }
+        }
+    }
+    Some(form)
 }
 
 fn by_parents(object: &Value) -> Acceptance {

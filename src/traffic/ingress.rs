@@ -18,7 +18,7 @@ use crate::render::{
 };
 
 /// What ingress-nginx's annotations begin with.
-const PREFIX: &str = "nginx.ingress.kubernetes.io/";
+pub(super) const PREFIX: &str = "nginx.ingress.kubernetes.io/";
 /// What those of a canary begin with.
 pub(super) const CANARY: &str = "nginx.ingress.kubernetes.io/canary";
 /// The percentage of a canary.

@@ -14,7 +14,7 @@ mod istio;
 mod live;
 mod refusals;
 
-pub use acceptance::{Acceptance, acceptance, is_followed};
+pub use acceptance::{Acceptance, acceptance, form};
 pub use live::{Claim, claims, leads_to};
 pub use refusals::refusals;
 

@@ -264,6 +264,10 @@ impl ApiServer {
         let version = self.next_version();
         let uid = apply.uid.clone().unwrap_or_else(|| format!("uid-{version}"));
         object["metadata"]["uid"] = json!(uid);
+        keep_what_is_not_sent(
+            self.objects.get(&key).map(|present| &*present.object),
+            &mut object,
+        );
         self.objects.insert(
             key,
             Stored {
@@ -328,6 +332,18 @@ fn default_fields(kind: ChildKind, object: &mut Value) {
         && let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut)
     {
         spec.entry("clusterIP").or_insert(json!("10.0.0.1"));
+    }
+}
+
+/// The status is written by others, and the generation counts changes of the spec: not those of annotations.
+fn keep_what_is_not_sent(present: Option<&Value>, object: &mut Value) {
+    let generation = present.map_or(1, |present| {
+        let before = present["metadata"]["generation"].as_i64().unwrap_or(1);
+        before + i64::from(present["spec"] != object["spec"])
+    });
+    object["metadata"]["generation"] = json!(generation);
+    if let Some(status) = present.and_then(|present| present.get("status")) {
+        object["status"] = status.clone();
     }
 }
 

@@ -1,7 +1,7 @@
 //! The controllers and kubelets of the model: pods follow Deployments and behave as the script of their image says;
 //! endpoints follow the Service and the pods.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::{SignedDuration, Timestamp};
 use microservice_operator::api::{Role, labels};
@@ -55,6 +55,11 @@ pub struct Pod {
 }
 
 impl Pod {
+    /// Whether it was ready before and is not, although nobody ends it.
+    pub fn is_troubled(&self) -> bool {
+        self.ready_since.is_none() && self.ends.is_none() && self.readied == Readied::Once
+    }
+
     pub fn is_ready(&self) -> bool {
         self.ready_since.is_some() && self.ends.is_none()
     }
@@ -170,6 +175,11 @@ impl Pod {
 pub struct Cluster {
     pub pods: Vec<Pod>,
     pub endpoints: Endpoints,
+    /// Ready endpoints of the other Services.
+    pub services: BTreeMap<String, i32>,
+    /// Seconds by which endpoints are behind the pods.
+    pub lag: usize,
+    listed: VecDeque<(Endpoints, BTreeMap<String, i32>)>,
     /// By image; what has none is good after 2 s.
     pub scripts: BTreeMap<String, Behaviour>,
     /// How many pods find a node.
@@ -184,6 +194,9 @@ impl Default for Cluster {
         Self {
             pods: Vec::new(),
             endpoints: Endpoints::default(),
+            services: BTreeMap::new(),
+            lag: 0,
+            listed: VecDeque::new(),
             scripts: BTreeMap::new(),
             room: usize::MAX,
             grace: 2,
@@ -215,7 +228,15 @@ impl Cluster {
             self.scale(deployment, now, ends);
         }
         self.behave(now);
-        self.endpoints = self.endpoints_of(api);
+        self.listed
+            .push_back((self.endpoints_of(api), self.services_of(api)));
+        while self.listed.len() > self.lag + 1 {
+            self.listed.pop_front();
+        }
+        if let Some((root, others)) = self.listed.front().cloned() {
+            self.endpoints = root;
+            self.services = others;
+        }
     }
 
     fn scale(&mut self, deployment: &Stored, now: Timestamp, ends: Timestamp) {
@@ -298,6 +319,24 @@ impl Cluster {
             }
         }
         found
+    }
+
+    /// Of the Services besides the root Service.
+    fn services_of(&self, api: &ApiServer) -> BTreeMap<String, i32> {
+        let others = api
+            .objects
+            .iter()
+            .filter(|(key, _)| key.0 == ChildKind::Service && key.1 != NAME);
+        let count = |stored: &Stored| {
+            let selector = stored.object.pointer("/spec/selector");
+            let only = selector
+                .and_then(|s| s.get(labels::REVISION))
+                .and_then(Value::as_str);
+            only.map_or(0, |only| self.ready(only))
+        };
+        others
+            .map(|(key, stored)| (key.1.clone(), count(stored)))
+            .collect()
     }
 
     /// How many ready pods answer on a port of the Service: the number that it leads to is one that they listen on.

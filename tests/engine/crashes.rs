@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use jiff::SignedDuration;
 use microservice_operator::api::{MicroserviceStatus, annotations};
 use microservice_operator::render::ChildKind;
 use microservice_operator::rollout::Edge;
@@ -37,7 +36,10 @@ fn outcome(world: &World) -> Outcome {
     }
     let objects = world.api.objects.iter().map(|(key, stored)| {
         let mut object = serde_json::Value::clone(&stored.object);
-        object["metadata"].as_object_mut().unwrap().remove("uid");
+        let metadata = object["metadata"].as_object_mut().unwrap();
+        metadata.remove("uid");
+        metadata.remove("generation");
+        object.as_object_mut().unwrap().remove("status");
         (key.clone(), object)
     });
     Outcome {
@@ -224,8 +226,7 @@ fn a_verdict_survives_a_crash_and_another_spec() {
         // Up to the very write that says so, and not one further.
         while !world.edges().contains(&Edge::Reject) {
             world.work();
-            world.now += SignedDuration::from_secs(1);
-            world.cluster.tick(&world.api, world.now);
+            world.pass();
         }
         world.image("a");
         world.run(30);

@@ -2,12 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::{SignedDuration, Timestamp};
 use microservice_operator::api::{
-    Blame, MicroserviceStatus, RolloutState, RolloutStatus, StableHealth, StrategyType, annotations, labels,
+    Blame, MicroserviceStatus, RolloutCourse, RolloutState, RolloutStatus, StableHealth, StrategyType,
+    annotations, labels,
 };
 use microservice_operator::health::{Counts, Scheduling, readiness};
 use microservice_operator::render::ChildKind;
-use microservice_operator::rollout::{EDGES, Edge, Observed, Plan, ReplicasHolder, Step, Surge};
+use microservice_operator::rollout::{
+    ChildKey, EDGES, Edge, Observed, Plan, ReplicasHolder, Step, Surge, is_route,
+};
+use microservice_operator::traffic::leads_to;
 use serde_json::Value;
 
 use super::api_server::{NAME, Stored};
@@ -19,6 +24,10 @@ use super::world::World;
 pub struct Laws {
     /// Revisions that were rejected for good, and have not been asked for again.
     rejected: BTreeSet<String>,
+    /// When a pod of a revision was last seen in trouble of its own.
+    troubled: BTreeMap<String, Timestamp>,
+    /// Until when what is lost is somebody else's doing: objects that were deleted or changed by hand.
+    pub disturbed: Option<Timestamp>,
 }
 
 fn broken(world: &World, law: &str, words: &str) -> ! {
@@ -41,6 +50,307 @@ fn live(rollout: &RolloutStatus) -> Vec<&str> {
     }
 }
 
+/// Whether routes split the traffic of what is under way.
+fn by_routes(world: &World, rollout: &RolloutStatus) -> bool {
+    let course = rollout.course.unwrap_or_default();
+    course != RolloutCourse::Exchange && world.gateway.splits()
+}
+
+fn disturbed(world: &World) -> bool {
+    world.laws.disturbed.is_some_and(|until| world.now <= until)
+}
+
+/// At every second, and after every write.
+pub fn moment(world: &mut World) {
+    let troubled = world.cluster.pods.iter().filter(|pod| pod.is_troubled());
+    let troubled: Vec<String> = troubled.map(|pod| pod.revision.clone()).collect();
+    let now = world.now;
+    world
+        .laws
+        .troubled
+        .extend(troubled.into_iter().map(|revision| (revision, now)));
+    if disturbed(world) {
+        return;
+    }
+    answered(world);
+    wide(world);
+}
+
+/// Ready endpoints that are listed for a Service, and the revision that it leads to; none: to all.
+fn listed(world: &World, service: &str) -> (i32, Option<String>) {
+    if service != NAME {
+        let ready = world.cluster.services.get(service).copied().unwrap_or(0);
+        return (ready, Some(service.to_owned()));
+    }
+    let root = world.api.objects.get(&(ChildKind::Service, NAME.to_owned()));
+    let only = root.and_then(|root| selector(&root.object)).flatten();
+    let ready = world.cluster.endpoints.ready.values().sum();
+    (ready, only.map(str::to_owned))
+}
+
+/// Whether a revision lost pods by its own doing, and that only just.
+fn troubled(world: &World, revision: &str) -> bool {
+    // Endpoints come back later than pods.
+    let while_ago = SignedDuration::from_secs(i64::try_from(world.cluster.lag).unwrap() + 1);
+    let last = world.laws.troubled.get(revision);
+    last.is_some_and(|last| world.now.duration_since(*last) <= while_ago)
+}
+
+/// No request of a route gets to a Service without endpoints while another revision has some.
+fn answered(world: &World) {
+    let services: BTreeSet<String> = world
+        .gateway
+        .possible()
+        .flat_map(|config| config.keys().cloned())
+        .filter(|service| service.starts_with(NAME))
+        .collect();
+    if services.is_empty() {
+        return;
+    }
+    for service in services {
+        let (ready, revision) = listed(world, &service);
+        let Some(revision) = revision.filter(|_| ready == 0) else {
+            continue;
+        };
+        let others = world
+            .cluster
+            .pods
+            .iter()
+            .any(|pod| pod.revision != revision && pod.is_ready());
+        if others && !troubled(world, &revision) {
+            broken(
+                world,
+                "requests are answered",
+                &format!("{service} has no endpoint"),
+            );
+        }
+    }
+}
+
+/// The root Service leads to all pods only while these are of two revisions at most.
+fn wide(world: &World) {
+    let root = world.api.objects.get(&(ChildKind::Service, NAME.to_owned()));
+    if root.is_none_or(|root| selector(&root.object) != Some(None)) {
+        return;
+    }
+    let ready = world.cluster.pods.iter().filter(|pod| pod.is_ready());
+    let revisions: BTreeSet<&str> = ready.map(|pod| pod.revision.as_str()).collect();
+    if revisions.len() > 2 {
+        broken(
+            world,
+            "wide while there are two revisions at most",
+            &format!("{revisions:?}"),
+        );
+    }
+}
+
+/// What decisions claim of the traffic of routes is so.
+fn claims(world: &World, observed: &Observed, plan: &Plan) {
+    let Some(rollout) = plan.status.rollout.as_ref() else {
+        return;
+    };
+    let (Some(stable), Some(before)) = (
+        &rollout.stable,
+        observed.service.status.as_ref().and_then(|s| s.rollout.as_ref()),
+    ) else {
+        return;
+    };
+    if !by_routes(world, before) || disturbed(world) {
+        return;
+    }
+    let ours = |service: &String| service.starts_with(NAME) && service != NAME;
+    for edge in &plan.edges {
+        let (law, wrong) = match edge {
+            Edge::Returned => (
+                "nothing leads to what was left",
+                before
+                    .candidate
+                    .clone()
+                    .filter(|left| world.gateway.leads_to(left)),
+            ),
+            Edge::Bake => (
+                "what bakes has all traffic",
+                world
+                    .gateway
+                    .possible()
+                    .flat_map(|config| config.keys())
+                    .find(|service| ours(service) && Some(*service) != rollout.candidate.as_ref())
+                    .cloned(),
+            ),
+            Edge::InForce if plan.edges == [Edge::InForce] && world.cluster.ready(stable) > 0 => {
+                let candidate = rollout.candidate.clone().unwrap_or_default();
+                let splits = world
+                    .gateway
+                    .possible()
+                    .filter(|config| config.keys().any(ours) && !config.contains_key(stable));
+                let other = splits
+                    .map(|config| config.get(&candidate).copied().unwrap_or(0))
+                    .chain([world.gateway.most(&candidate)])
+                    .find(|weight| *weight != rollout.weight);
+                (
+                    "a step in force is what it says",
+                    other.map(|weight| format!("{weight} %, not {} %", rollout.weight)),
+                )
+            }
+            _ => continue,
+        };
+        if let Some(wrong) = wrong {
+            broken(world, law, &wrong);
+        }
+    }
+}
+
+/// At every write that moves traffic of routes.
+fn routed(world: &World, observed: &Observed, plan: &Plan, key: &ChildKey, before: &View) {
+    let Some(rollout) = plan.status.rollout.as_ref() else {
+        return;
+    };
+    let object = &world.api.objects[key].object;
+    let config = leads_to(key.0, object);
+    let earlier = before
+        .objects
+        .get(key)
+        .map(|stored| leads_to(key.0, &stored.object));
+    sums(world, object);
+    if let Some(earlier) = &earlier
+        && !disturbed(world)
+    {
+        for service in config.keys().filter(|service| !earlier.contains_key(*service)) {
+            let (ready, revision) = listed(world, service);
+            let others = world
+                .cluster
+                .pods
+                .iter()
+                .any(|pod| pod.is_ready() && Some(&pod.revision) != revision.as_ref());
+            if service.starts_with(NAME) && ready == 0 && others && world.memory.frozen.is_none() {
+                broken(world, "endpoints before weight", service);
+            }
+        }
+    }
+    let (Some(stable), Some(candidate)) = (&rollout.stable, &rollout.candidate) else {
+        return;
+    };
+    let weight = config.get(candidate).copied().unwrap_or(0);
+    let had = earlier.map_or(0, |earlier| earlier.get(candidate).copied().unwrap_or(0));
+    let most = match rollout.state {
+        RolloutState::Rolling if readiness(observed.pods_of(stable)).ready > 0 => rollout.weight,
+        RolloutState::Returning if readiness(observed.pods_of(stable)).ready > 0 => had,
+        _ => 100,
+    };
+    if weight > most && rollout.course.unwrap_or_default() != RolloutCourse::Exchange {
+        broken(
+            world,
+            "no more than the weight of the step",
+            &format!("{weight} %, at most {most} %"),
+        );
+    }
+}
+
+/// Weights of one rule come to 100, or there is one alone.
+fn sums(world: &World, object: &Value) {
+    for rule in object["spec"]["rules"].as_array().into_iter().flatten() {
+        let backends = rule["backendRefs"].as_array().cloned().unwrap_or_default();
+        let sum: i64 = backends
+            .iter()
+            .map(|backend| backend["weight"].as_i64().unwrap())
+            .sum();
+        if backends.len() > 1 && sum != 100 {
+            broken(world, "weights come to 100", &rule.to_string());
+        }
+    }
+}
+
+/// What is in use is not deleted.
+fn kept(world: &World, name: &str) {
+    if !disturbed(world) && world.gateway.leads_to(name) {
+        broken(world, "a Service that is in use stays", name);
+    }
+}
+
+/// The root Service follows when the routes lead to the candidate alone.
+fn flipped(world: &World, observed: &Observed, rollout: &RolloutStatus, before: &View) {
+    let (Some(stable), Some(candidate)) = (&rollout.stable, &rollout.candidate) else {
+        return;
+    };
+    let key = (ChildKind::Service, NAME.to_owned());
+    let of = |objects: &BTreeMap<ChildKey, Stored>| {
+        let only = objects
+            .get(&key)
+            .and_then(|root| selector(&root.object).flatten());
+        only == Some(candidate.as_str())
+    };
+    if !by_routes(world, rollout)
+        || disturbed(world)
+        || of(&before.objects)
+        || !of(&world.api.objects)
+        || readiness(observed.pods_of(stable)).ready == 0
+        || rollout.state == RolloutState::Returning
+    {
+        return;
+    }
+    if world.gateway.leads_to(stable) {
+        broken(
+            world,
+            "the root Service follows the routes",
+            &format!("{stable} still has traffic"),
+        );
+    }
+}
+
+/// Ready pods end by our doing only where their traffic has left them, and was done with.
+fn drained(world: &World, observed: &Observed, plan: &Plan, revision: &str, before: &View) {
+    let (was, is) = (
+        asked(&before.objects, revision),
+        asked(&world.api.objects, revision),
+    );
+    let ready = world.cluster.ready(revision);
+    let (Some(rollout), false) = (plan.status.rollout.as_ref(), disturbed(world)) else {
+        return;
+    };
+    let cramped = observed.deployments.values().any(|d| d.failure.is_some())
+        || observed
+            .pods
+            .values()
+            .flatten()
+            .any(|pod| matches!(pod.scheduling, Scheduling::Unschedulable { .. }));
+    let others = world
+        .cluster
+        .pods
+        .iter()
+        .any(|pod| pod.is_ready() && pod.revision != revision);
+    let given_up = plan.edges.contains(&Edge::FixForward) || cramped || observed.wanted_replicas() == 0;
+    if is >= was || is >= ready || !others || given_up || world.memory.frozen.is_some() {
+        return;
+    }
+    if is > 0 {
+        let share = world.gateway.most(revision);
+        let needed = (share * observed.wanted_replicas() + 99) / 100;
+        if world.gateway.leads_to(revision) && is < needed.max(1) {
+            broken(
+                world,
+                "who has traffic has pods for it",
+                &format!("{revision}: {ready} ready -> {is}, at least {needed}"),
+            );
+        }
+        return;
+    }
+    let drain = SignedDuration::from_secs(observed.spec().operation.strategy().drain_seconds());
+    let recent = |last: Option<Timestamp>| last.is_some_and(|last| world.now < last + drain);
+    let rooted = by_routes(world, rollout) && recent(world.gateway.last_rooted(revision));
+    if recent(world.gateway.last_used(revision)) || rooted {
+        broken(
+            world,
+            "pods end when their traffic is done",
+            &format!(
+                "{revision}: by route {:?}, by the root Service {:?}, now {}",
+                world.gateway.last_used(revision),
+                world.gateway.last_rooted(revision),
+                world.now
+            ),
+        );
+    }
+}
+
 /// At every plan.
 pub fn planned(world: &mut World, observed: &Observed, plan: &Plan) {
     if plan.wake.is_some_and(|at| at <= world.now) {
@@ -50,6 +360,7 @@ pub fn planned(world: &mut World, observed: &Observed, plan: &Plan) {
     chain(world, observed, plan);
     targets(world, observed, plan);
     autoscaled(world, observed, plan);
+    claims(world, observed, plan);
     if !plan.edges.is_empty() && !matches!(plan.steps.first(), Some(Step::Checkpoint(_))) {
         broken(
             world,
@@ -227,14 +538,22 @@ pub fn written(world: &mut World, observed: &Observed, plan: &Plan, step: &Step,
         Step::Checkpoint(status) => remember(world, observed, before, status),
         Step::Apply(apply) if apply.child.kind == ChildKind::Service && apply.child.name == NAME => {
             traffic(world, observed, rollout, &apply.child.object);
+            flipped(world, observed, rollout, before);
         }
         Step::Apply(apply) if apply.child.kind == ChildKind::Deployment => {
             sizes(world, observed, rollout, before);
             capacity(world, observed, plan, rollout, before);
+            drained(world, observed, plan, &apply.child.name, before);
+        }
+        Step::Apply(apply) if is_route(apply.child.kind) => {
+            let key = (apply.child.kind, apply.child.name.clone());
+            routed(world, observed, plan, &key, before);
         }
         Step::Delete(delete) if delete.kind == ChildKind::Deployment => {
-            capacity(world, observed, plan, rollout, before)
+            capacity(world, observed, plan, rollout, before);
+            drained(world, observed, plan, &delete.name, before);
         }
+        Step::Delete(delete) if delete.kind == ChildKind::Service => kept(world, &delete.name),
         Step::Apply(_)
         | Step::Scale(_)
         | Step::Label(_)
@@ -299,7 +618,7 @@ fn sizes(world: &World, observed: &Observed, rollout: &RolloutStatus, before: &V
     // After the last step the candidate grows to full size beside the other.
     let growing = rollout.step_digest.as_deref() == Some("full");
     let lots = rollout.state == RolloutState::Rolling && rollout.weight > 0 && !growing;
-    if !lots || strategy_type(observed) == StrategyType::Recreate {
+    if !lots || strategy_type(observed) == StrategyType::Recreate || by_routes(world, rollout) {
         return;
     }
     let wanted = observed.wanted_replicas();
@@ -336,7 +655,7 @@ fn capacity(world: &World, observed: &Observed, plan: &Plan, rollout: &RolloutSt
     // What is fixed after a return was stuck goes out against the one that serves more; and what is started over had
     // no ready pod when that was decided.
     let given_up = plan.edges.contains(&Edge::FixForward) || rollout.state == RolloutState::Starting;
-    if strategy_type(observed) == StrategyType::Recreate || given_up {
+    if strategy_type(observed) == StrategyType::Recreate || given_up || by_routes(world, rollout) {
         return;
     }
     let wanted = observed.wanted_replicas();

@@ -7,6 +7,7 @@ mod api_server;
 mod cluster;
 mod crashes;
 mod edges;
+mod gateway;
 mod laws;
 mod operator;
 mod properties;

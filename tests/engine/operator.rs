@@ -7,10 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use microservice_operator::api::{Blame, Microservice};
 use microservice_operator::health::Fault;
-use microservice_operator::render::ChildKind;
+use microservice_operator::render::{ChildKind, KindPresence};
 use microservice_operator::rollout::{
-    ChildKey, Endpoints, Failure, Observed, Plan, ReplicasHolder, Step, Turn, Worth, plan,
+    CallOutcome, ChildKey, Endpoints, Failure, JobView, Observed, Plan, ReplicasHolder, Step, Turn, Worth,
+    is_route, plan,
 };
+use microservice_operator::traffic::form;
 
 use super::api_server::{Stored, WriteError};
 use super::cluster::Pod;
@@ -25,6 +27,7 @@ pub struct View {
     pub objects: BTreeMap<ChildKey, Stored>,
     pub pods: Vec<Pod>,
     pub endpoints: Endpoints,
+    pub services: BTreeMap<String, i32>,
 }
 
 /// A part of the caches that can fall behind.
@@ -42,6 +45,8 @@ pub struct Memory {
     pub failures: BTreeMap<ChildKey, Failure>,
     pub scale_failure: Option<Failure>,
     pub last_status_write: Option<Timestamp>,
+    /// Routes that are accepted: in which form, and since when that is known.
+    accepted: BTreeMap<ChildKey, (String, Timestamp)>,
     pub wake: Option<Timestamp>,
     /// When what was refused is tried again, and the pause after that.
     pub retry: Option<Timestamp>,
@@ -83,6 +88,7 @@ impl World {
             objects: self.api.objects.clone(),
             pods: self.cluster.pods.clone(),
             endpoints: self.cluster.endpoints.clone(),
+            services: self.cluster.services.clone(),
         }
     }
 
@@ -97,7 +103,10 @@ impl World {
                     }
                     Part::Objects => view.objects = old.objects.clone(),
                     Part::Pods => view.pods = old.pods.clone(),
-                    Part::Endpoints => view.endpoints = old.endpoints.clone(),
+                    Part::Endpoints => {
+                        view.endpoints = old.endpoints.clone();
+                        view.services = old.services.clone();
+                    }
                 }
             }
         }
@@ -123,14 +132,25 @@ impl World {
             replicas_holder: view.holder,
             scale_failure: self.memory.scale_failure.clone(),
             endpoints: view.endpoints,
+            service_endpoints: view.services,
+            accepted_since: self
+                .memory
+                .accepted
+                .iter()
+                .map(|(key, (_, since))| (key.clone(), *since))
+                .collect(),
+            slot: self.slot,
             sources: self.sources.clone(),
             failures: self.memory.failures.clone(),
             last_status_write: self.memory.last_status_write,
-            served_kinds: ChildKind::ALL.into_iter().collect(),
+            served_kinds: self.served.clone(),
             ..Observed::default()
         };
         let uid = observed.uid().to_owned();
         for (key, stored) in view.objects {
+            if key.0.presence() == KindPresence::Optional && !self.served.contains(&key.0) {
+                continue;
+            }
             if key.0 == ChildKind::ControllerRevision {
                 match stored.record() {
                     Some(record) => drop(observed.records.insert(key.1.clone(), record)),
@@ -148,8 +168,20 @@ impl World {
                     .deployments
                     .insert(key.1.clone(), stored.deployment(failure));
             }
+            if key.0 == ChildKind::Job {
+                let view = JobView {
+                    outcome: self
+                        .jobs
+                        .get(&self.job_tag(&stored))
+                        .cloned()
+                        .unwrap_or(microservice_operator::health::JobOutcome::Running),
+                    words: None,
+                };
+                observed.jobs.insert(key.1.clone(), view);
+            }
             observed.children.insert(key, stored.live(&uid));
         }
+        observed.calls = self.calls.clone();
         for pod in &view.pods {
             observed
                 .pods
@@ -175,6 +207,11 @@ impl World {
         self.reconcile();
     }
 
+    /// Something happened that is not in the caches.
+    pub fn trigger(&mut self) {
+        self.memory.seen = None;
+    }
+
     fn nothing_new(&self) -> bool {
         let Some(seen) = &self.memory.seen else {
             return false;
@@ -183,15 +220,36 @@ impl World {
             return *seen == self.view();
         }
         seen.endpoints == self.cluster.endpoints
+            && seen.services == self.cluster.services
             && seen.pods == self.cluster.pods
             && seen.objects == self.api.objects
             && seen.service == self.api.service
+    }
+
+    /// Since when each route has been accepted as it is: as the controller room does it.
+    fn notice_routes(&mut self) {
+        let uid = self.api.service.metadata.uid.clone().unwrap_or_default();
+        let view = self.view();
+        let mut accepted = BTreeMap::new();
+        for (key, stored) in view.objects.iter().filter(|(key, _)| is_route(key.0)) {
+            let live = stored.live(&uid);
+            let Some(form) = form(key.0, &live.uid, &live.object) else {
+                continue;
+            };
+            let since = match self.memory.accepted.get(key) {
+                Some((known, since)) if *known == form => *since,
+                Some(_) | None => self.now,
+            };
+            accepted.insert(key.clone(), (form, since));
+        }
+        self.memory.accepted = accepted;
     }
 
     /// One look: until nothing is left to do.
     pub fn reconcile(&mut self) {
         self.memory.wake = None;
         for round in 0.. {
+            self.notice_routes();
             let observed = self.observed();
             let plan = plan(&observed, self.now);
             laws::planned(self, &observed, &plan);
@@ -304,8 +362,16 @@ impl World {
                 self.cluster.label(label);
                 Ok(())
             }
-            // This world has nobody to call: a call stays under way.
-            Step::Call(_) | Step::ForgetCall(_) => Ok(()),
+            Step::Call(call) => {
+                let hook = call.key.rsplit('/').next().unwrap();
+                let outcome = self.hooks.get(hook).cloned().unwrap_or(CallOutcome::Running);
+                self.calls.insert(call.key.clone(), outcome);
+                Ok(())
+            }
+            Step::ForgetCall(key) => {
+                self.calls.remove(key);
+                Ok(())
+            }
         };
         self.overlay(step);
         done?;
@@ -313,6 +379,7 @@ impl World {
         if let Step::Checkpoint(_) = step {
             self.memory.last_status_write = Some(self.now);
         }
+        self.gateway.follow(&self.api, self.now);
         self.record(step);
         laws::written(self, observed, plan, step, &before);
         if self.faults.crash_after == Some(self.writes) {

@@ -1,17 +1,22 @@
 //! The whole model: API server, cluster, operator and time, and the words in which tests speak of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use microservice_operator::api::{MicroserviceStatus, Phase, RolloutState, RolloutStatus, annotations};
+use microservice_operator::health::JobOutcome;
 use microservice_operator::render::ChildKind;
 use microservice_operator::revision::SnapshotSource;
-use microservice_operator::rollout::{Edge, EventDraft, Observed, Plan, ReplicasHolder, Source, Step};
+use microservice_operator::rollout::{
+    CallOutcome, ChildKey, Edge, EventDraft, Observed, Plan, ReplicasHolder, Slot, Source, Step,
+};
+use microservice_operator::traffic::leads_to;
 use serde_json::{Value, json};
 
 use super::api_server::{ApiServer, NAME, Refusal, Stored};
 use super::cluster::{Behaviour, Cluster};
-use super::laws::Laws;
+use super::gateway::Gateway;
+use super::laws::{self, Laws};
 use super::operator::{Faults, Memory};
 
 /// One decision or more, with the states before and after.
@@ -28,11 +33,22 @@ pub struct World {
     pub now: Timestamp,
     pub api: ApiServer,
     pub cluster: Cluster,
+    pub gateway: Gateway,
+    /// Optional kinds that the cluster serves.
+    pub served: BTreeSet<ChildKind>,
+    /// Whether another rollout may begin.
+    pub slot: Slot,
     pub memory: Memory,
     pub faults: Faults,
     pub sources: BTreeMap<SnapshotSource, Source>,
     /// Why Deployments cannot make pods, by revision.
     pub quota: BTreeMap<String, String>,
+    /// How Jobs end, by the first word of their command; what is not there runs on.
+    pub jobs: BTreeMap<String, JobOutcome>,
+    /// How calls end, by their hook; what is not there runs on.
+    pub hooks: BTreeMap<String, CallOutcome>,
+    /// The calls that a process remembers.
+    pub calls: BTreeMap<String, CallOutcome>,
     /// How many writes there were.
     pub writes: usize,
     /// What was written, one line each.
@@ -50,10 +66,16 @@ impl World {
             now: "2026-01-01T00:00:00Z".parse().unwrap(),
             api: ApiServer::new(spec),
             cluster: Cluster::default(),
+            gateway: Gateway::default(),
+            served: ChildKind::ALL.into_iter().collect(),
+            slot: Slot::Free,
             memory: Memory::default(),
             faults: Faults::default(),
             sources: BTreeMap::new(),
             quota: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            hooks: BTreeMap::new(),
+            calls: BTreeMap::new(),
             writes: 0,
             journal: Vec::new(),
             taken: Vec::new(),
@@ -84,10 +106,19 @@ impl World {
     pub fn run(&mut self, seconds: i64) {
         for _ in 0..seconds {
             self.work();
-            self.now += SignedDuration::from_secs(1);
-            self.cluster.tick(&self.api, self.now);
+            self.pass();
         }
         self.work();
+    }
+
+    /// A second goes by for everybody but the operator.
+    pub fn pass(&mut self) {
+        self.now += SignedDuration::from_secs(1);
+        self.cluster.tick(&self.api, self.now);
+        self.gateway.tick(&mut self.api, self.now);
+        self.gateway
+            .note_root(self.cluster.endpoints.ready.keys(), self.now);
+        laws::moment(self);
     }
 
     /// Runs until `done`, for at most so many seconds.
@@ -111,8 +142,7 @@ impl World {
     /// The operator is away for so many seconds; pods go on.
     pub fn without_operator(&mut self, seconds: i64) {
         for _ in 0..seconds {
-            self.now += SignedDuration::from_secs(1);
-            self.cluster.tick(&self.api, self.now);
+            self.pass();
         }
         self.restart();
     }
@@ -275,6 +305,19 @@ impl World {
         )
     }
 
+    /// What a route was last told to do, as "a 90 b 10".
+    pub fn shares(&self, key: &ChildKey) -> String {
+        let Some(stored) = self.api.objects.get(key) else {
+            return String::new();
+        };
+        let mut shares: Vec<String> = leads_to(key.0, &stored.object)
+            .into_iter()
+            .map(|(service, percent)| format!("{} {percent}", self.alias(&service)))
+            .collect();
+        shares.sort();
+        shares.join(" ")
+    }
+
     pub fn edges(&self) -> Vec<Edge> {
         self.taken.iter().flat_map(|taken| taken.edges.clone()).collect()
     }
@@ -324,6 +367,29 @@ impl World {
         ))
     }
 
+    /// The first word of a Job's command.
+    pub fn job_tag(&self, job: &Stored) -> String {
+        let command = job.object.pointer("/spec/template/spec/containers/0/command/0");
+        command.and_then(Value::as_str).unwrap_or_default().to_owned()
+    }
+
+    /// From now on a Job ends so.
+    pub fn job_ends(&mut self, command: &str, outcome: JobOutcome) {
+        self.jobs.insert(command.to_owned(), outcome);
+        self.trigger();
+    }
+
+    /// From now on a call of this hook ends so, also one that is under way.
+    pub fn call_ends(&mut self, hook: &str, outcome: &CallOutcome) {
+        self.hooks.insert(hook.to_owned(), outcome.clone());
+        let under_way = self
+            .calls
+            .iter_mut()
+            .filter(|(key, _)| key.ends_with(&format!("/{hook}")));
+        under_way.for_each(|(_, known)| *known = outcome.clone());
+        self.trigger();
+    }
+
     // --- the journal
 
     pub fn note(&mut self, observed: &Observed, plan: &Plan) {
@@ -368,7 +434,11 @@ impl World {
                 let key = (apply.child.kind, apply.child.name.clone());
                 let what = match apply.child.kind {
                     ChildKind::Deployment => self.api.objects[&key].replicas().to_string(),
-                    ChildKind::Service => self.selected().unwrap_or_default(),
+                    ChildKind::Service if apply.child.name == NAME => self.selected().unwrap_or_default(),
+                    ChildKind::HttpRoute
+                    | ChildKind::GrpcRoute
+                    | ChildKind::VirtualService
+                    | ChildKind::Ingress => self.shares(&key),
                     _ => String::new(),
                 };
                 format!("apply {} {} {what}", apply.child.kind.kind(), apply.child.name)

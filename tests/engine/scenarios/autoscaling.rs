@@ -80,8 +80,12 @@ fn a_three_left_in_git_costs_no_pod_and_is_written_back_once() {
 fn the_autoscalers_bound_is_not_taken_for_its_decision() {
     let mut world = raised();
     for _ in 0..3 {
+        // Written back once; then the tool puts it back, and the autoscaler lifts that to its bound.
         world.set("replicas", json!(1));
-        world.run(1);
+        world.run(2);
+        world.set("replicas", json!(1));
+        world.run(2);
+        assert_eq!(reason(&world).as_deref(), Some("PutBack"));
         world.scale(2);
         world.run(10);
         assert_eq!((world.ready("a"), world.asked("a")), (6, 6), "{}", world.story());
