@@ -34,6 +34,7 @@ pub mod rights;
 pub mod scenario;
 pub mod status;
 pub mod wait;
+pub mod webhook;
 
 pub use manifest::{Manifest, misbehave, podinfo};
 pub use scenario::{Scenario, scenario};
