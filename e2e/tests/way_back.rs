@@ -258,7 +258,7 @@ fn a_candidate_that_crashes_at_half_of_the_traffic_hurts_until_the_weights_are_b
             tally.latest["1.1.0"].duration_since(back.answered).as_secs_f64(),
         ));
         let late: Vec<_> = tally.failures.iter().filter(|(at, _)| *at > in_force_by).collect();
-        assert_eq!(late, [&(Timestamp::UNIX_EPOCH, String::new()); 0]);
+        assert!(late.is_empty(), "failed after the weights were back in force: {late:?}");
         assert!(tally.latest["1.1.0"] < in_force_by);
     });
 }
