@@ -6,13 +6,14 @@ use microservice_operator::api::{Microservice, RolloutState, RolloutStatus};
 use serde_json::{Value, json};
 
 use crate::gateway::{Gateway, IngressController};
+use crate::istio::Ingress;
 use crate::load::Requests;
 use crate::manifest::merge;
 use crate::scenario::Scenario;
 use crate::status::StatusExt;
 use crate::wait::eventually;
 
-/// The name of the route in [`by_gateway`] and [`by_ingress`].
+/// The name of the route in [`by_gateway`], [`by_ingress`] and [`by_istio`].
 pub const ROUTE: &str = "public";
 /// The object of that route for the service `web`.
 pub const ROUTE_OBJECT: &str = "web-public";
@@ -72,6 +73,13 @@ pub fn by_gateway(gateway: &Gateway, host: &str) -> Value {
 pub fn by_ingress(controller: &IngressController, host: &str) -> Value {
     json!({"routes": [{
         "name": ROUTE, "hosts": [controller.host(host)], "ingress": {"className": crate::gateway::INGRESS_CLASS},
+    }]})
+}
+
+/// A spec with a route by the scenario's way into Istio.
+pub fn by_istio(ingress: &Ingress<'_>, host: &str) -> Value {
+    json!({"routes": [{
+        "name": ROUTE, "hosts": [ingress.host(host)], "istio": {"gateways": [ingress.gateway()]},
     }]})
 }
 
