@@ -16,6 +16,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod audit;
+pub mod custom_metrics;
 pub mod environment;
 pub mod gateway;
 pub mod http_client;
