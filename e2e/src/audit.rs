@@ -66,6 +66,8 @@ impl Request {
 #[derive(Debug)]
 pub struct AuditLog {
     path: PathBuf,
+    /// What was received before is told later at times.
+    from: Timestamp,
     marker: String,
     read: Mutex<Read>,
 }
@@ -95,6 +97,7 @@ impl AuditLog {
             .len();
         Self {
             path,
+            from: Timestamp::now(),
             marker,
             read: Mutex::new(Read {
                 offset,
@@ -109,7 +112,7 @@ impl AuditLog {
         read.go_on(&self.path, &self.marker);
         read.requests
             .iter()
-            .filter(|request| request.agent.starts_with(agent))
+            .filter(|request| request.received >= self.from && request.agent.starts_with(agent))
             .cloned()
             .collect()
     }
