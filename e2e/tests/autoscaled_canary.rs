@@ -263,13 +263,13 @@ async fn assert_not_misled(s: &Scenario, metric: Value) {
     sized(s, 1, &stable, [8, 4]).await;
     adapter.load(40);
     sized(s, 1, &stable, [4, 2]).await;
-    adapter.load(60);
-    let last = sized(s, 1, &stable, [6, 3]).await;
+    adapter.load(90);
+    let last = sized(s, 1, &stable, [9, 5]).await;
     assert_eq!(rollout(&last).in_force_at, rollout(&found).in_force_at);
     promote(s, &last).await;
     let after = s.healthy("web").await;
-    assert_eq!(after.said().ready.as_deref(), Some("6/6"));
-    assert_eq!(after.spec.operation.replicas, 6);
+    assert_eq!(after.said().ready.as_deref(), Some("9/9"));
+    assert_eq!(after.spec.operation.replicas, 9);
     load.stop().assert_spotless();
 }
 

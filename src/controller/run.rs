@@ -77,13 +77,18 @@ pub async fn run(options: Options, shutdown: CancellationToken) {
     };
     let mut gates = watching.start(options.secrets);
     gates.push(("customresourcedefinitions", optional::start(watching)));
-    let warm = futures::future::join_all(gates.into_iter().map(|(name, warm)| {
-        let gate = options.readiness.gate(name);
-        async move {
-            optional::until_warm(warm).await;
-            gate.open();
-        }
-    }));
+    let opening: Vec<_> = gates
+        .into_iter()
+        .map(|(name, warm)| {
+            let gate = options.readiness.gate(name);
+            async move {
+                optional::until_warm(warm).await;
+                gate.open();
+            }
+        })
+        .collect();
+    options.readiness.completed();
+    let warm = futures::future::join_all(opening);
     tokio::select! {
         _ = warm => tracing::info!("caches are warm"),
         () = shutdown.cancelled() => return,

@@ -3,19 +3,29 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// What is waited for until all gates are there.
+const START: &str = "start";
+
 /// The gates that must be open, one a required cache. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Readiness {
     gates: Arc<Mutex<Vec<(&'static str, Gate)>>>,
+    /// Open when all gates are there: a process that has not got so far yet lacks none of them, and is not ready.
+    complete: Gate,
 }
 
 impl Readiness {
-    /// Without gates: ready.
+    /// Without gates, and not complete: not ready.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a gate, closed. Add all of them before the server starts: what is not added is not waited for.
+    /// Says that all gates have been added.
+    pub fn completed(&self) {
+        self.complete.open();
+    }
+
+    /// Adds a gate, closed.
     pub fn gate(&self, name: &'static str) -> Gate {
         let gate = Gate::default();
         self.lock().push((name, gate.clone()));
@@ -24,8 +34,10 @@ impl Readiness {
 
     /// The names of the closed gates in the order in which they were added. Empty: ready.
     pub fn missing(&self) -> Vec<&'static str> {
-        self.lock()
-            .iter()
+        let start = (START, self.complete.clone());
+        let gates = self.lock();
+        std::iter::once(&start)
+            .chain(gates.iter())
             .filter(|(_, gate)| !gate.is_open())
             .map(|(name, _)| *name)
             .collect()
@@ -65,10 +77,12 @@ mod tests {
     #[test]
     fn it_is_ready_when_every_gate_is_open() {
         let readiness = Readiness::new();
-        assert!(readiness.missing().is_empty());
+        assert_eq!(readiness.missing(), ["start"]);
         let pods = readiness.gate("pods");
         let shared = readiness.clone();
         let services = shared.gate("microservices");
+        assert_eq!(readiness.missing(), ["start", "pods", "microservices"]);
+        shared.completed();
         assert_eq!(readiness.missing(), ["pods", "microservices"]);
         let same = pods.clone();
         same.open();
