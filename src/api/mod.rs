@@ -4,6 +4,7 @@
 //! field sits in: [`RevisionSpec`] (recorded, tried out and taken back with a revision), [`ExposureSpec`] (additive:
 //! while two revisions live, the union of both applies) and [`OperationSpec`] (applies at once, no rollout).
 
+mod analysis;
 pub mod annotations;
 pub mod conditions;
 mod crd;
@@ -12,6 +13,7 @@ mod jobs;
 pub mod labels;
 mod monitoring;
 pub mod names;
+mod objectives;
 mod operation;
 mod pod;
 mod raw;
@@ -21,6 +23,7 @@ mod status;
 mod steps;
 mod strategy;
 
+pub use analysis::{Analysis, AnalysisSource, CompareWithStable, NoData};
 pub use crd::{crd, crd_yaml};
 pub use exposure::{
     ExposureSpec, Gateway, GatewayKind, Headless, Ingress, IngressTls, Istio, IstioMode, NetworkPolicy,
@@ -29,6 +32,9 @@ pub use exposure::{
 };
 pub use jobs::{Hook, JobTemplate, PreDeploy, Webhook};
 pub use monitoring::{Monitoring, MonitoringKind};
+pub use objectives::{
+    CountedMetric, ErrorsIndicator, HistogramMetric, HistogramUnit, Indicator, LatencyIndicator, Objective,
+};
 pub use operation::{DeletionPolicy, OperationSpec};
 pub use pod::{
     Config, FileSource, Probes, RevisionSpec, Scheduling, Security, SecurityProfile, ServiceAccount,
@@ -38,7 +44,7 @@ pub use raw::RawObject;
 pub use scaling::{Autoscaling, DisruptionBudget, DisruptionBudgetMode};
 pub use spec::{Microservice, MicroserviceSpec};
 pub use status::{
-    Blame, CommandOutcome, CommandStatus, HistoryEntry, InventoryEntry, MicroserviceStatus, Phase,
+    Blame, CheckStatus, CheckVerdict, CommandOutcome, CommandStatus, HistoryEntry, InventoryEntry, MicroserviceStatus, Phase,
     ReplicasSource, ReturnCause, RevisionStatus, Role, RolloutCourse, RolloutState, RolloutStatus,
     StableHealth, Verdict,
 };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Autoscaling, DisruptionBudget, Monitoring, Strategy};
+use super::{Autoscaling, DisruptionBudget, Monitoring, Objective, Strategy};
 
 /// How the service is run.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, JsonSchema)]
@@ -24,6 +24,10 @@ pub struct OperationSpec {
     /// Scope: immediate. How Prometheus finds the metrics. Default: not at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monitoring: Option<Monitoring>,
+    /// Scope: immediate. What good means for the requests of the service. A new revision is judged by them while it goes out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub objectives: Vec<Objective>,
     /// Scope: immediate. How a change goes out, and when it is taken back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub strategy: Option<Strategy>,

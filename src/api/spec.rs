@@ -44,6 +44,8 @@ use super::{ExposureSpec, MicroserviceStatus, OperationSpec, RevisionSpec};
     .message("each of routes needs a port of this service: set routes[].port to the name of one of ports (with service: Include), or add a port"))]
 #[x_kube(validation = Rule::new("!has(self.monitoring) || !has(self.monitoring.port) || (has(self.ports) && self.ports.exists(p, p.name == self.monitoring.port))")
     .message("monitoring.port must be the name of one of ports"))]
+#[x_kube(validation = Rule::new("!has(self.objectives) || self.objectives.size() == 0 || (has(self.ports) && self.ports.size() > 0)")
+    .message("objectives need one of ports, from which the metrics are read: add it, and name it by monitoring.port"))]
 #[x_kube(validation = Rule::new("!has(self.config) || !has(self.config.files) || has(self.config.mountPath)")
     .message("config.files needs config.mountPath, the directory in the container that the files appear in"))]
 #[x_kube(validation = Rule::new("!has(self.ports) || self.ports.all(p, self.ports.exists_one(q, p.containerPort == q.containerPort && (has(p.protocol) ? p.protocol : 'TCP') == (has(q.protocol) ? q.protocol : 'TCP')))")

@@ -304,6 +304,10 @@ pub struct RolloutStatus {
     /// What is waited for, with the numbers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_for: Option<String>,
+    /// What the candidate's requests say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub checks: Vec<CheckStatus>,
     /// Whether the stable revision served when the rollout began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stable_health: Option<StableHealth>,
@@ -313,6 +317,38 @@ pub struct RolloutStatus {
     /// When a rollout that the environment stopped is tried again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Time>,
+}
+
+/// What the candidate's requests say by one objective.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CheckStatus {
+    /// The objective; "errors" where there is none and the candidate is compared with the stable revision alone.
+    pub name: String,
+    /// The verdict.
+    pub verdict: CheckVerdict,
+    /// CamelCase: why.
+    pub reason: String,
+    /// The candidate's bad requests in percent of all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// The same of the stable revision, at the same time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<String>,
+    /// How many requests of the candidate were seen.
+    pub samples: i64,
+}
+
+/// A verdict.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[schemars(transform = super::crd::without_description)]
+pub enum CheckVerdict {
+    /// Shown to be good enough.
+    Passing,
+    /// Shown to be worse.
+    Failing,
+    /// Neither.
+    Inconclusive,
 }
 
 /// A command that was acted on.

@@ -5,7 +5,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{BlueGreen, Canary, Preview};
+use super::{Analysis, BlueGreen, Canary, Preview};
 
 /// How a change goes out, and when it is taken back.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
@@ -49,6 +49,9 @@ pub struct Strategy {
     /// The pace of RollingUpdate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rolling_update: Option<RollingUpdate>,
+    /// How the new revision's requests are judged. Default: where there are objectives, as an empty one says; else not at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub analysis: Option<Analysis>,
     /// Seconds for which a promoted revision is still watched, and taken back when it fails. Default: 60.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 604800))]
