@@ -168,7 +168,6 @@ mod tests {
             seen((0, 0), (90, 9)),
             seen((10, 5), (0, 0)),
             seen((10, 0), (90, 0)),
-            seen((10, 10), (90, 90)),
         ] {
             evidence.add(&quiet);
         }

@@ -13,6 +13,14 @@ const WORSE: [f64; 8] = [1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0, 1000.0];
 /// The odds ratios of a candidate that deserves to be cleared: as good, and better.
 const NO_WORSE: [f64; 2] = [1.0, 0.5];
 
+/// The part of the needed evidence that one look may bring: a fifth. More, and a trouble that both revisions have takes
+/// back more than one rollout in a hundred, where it begins (docs/analysis-tables.md); less, and a candidate whose every
+/// request is bad needs three looks instead of two.
+const ONE_LOOK: f64 = 5.0;
+
+/// How many times the needed evidence one odds ratio can come to. So much is soon gone when the trouble is over.
+const CEILING: f64 = 10.0;
+
 /// How many requests both revisions together must have had before they are compared. Fewer are put to those of the next
 /// look: of ten single requests no two would ever be beside each other.
 const POOL: u64 = 10;
@@ -79,7 +87,7 @@ pub struct Terms {
 
 impl Terms {
     /// So that a candidate is not judged by a handful of requests, which may all be one client's.
-    pub const DEFAULT_MINIMUM_SAMPLES: u64 = 10;
+    pub const DEFAULT_MINIMUM_SAMPLES: u64 = 5;
 }
 
 /// What was counted between two looks at the counters. None: the revision could not be read, which is not the same as no
@@ -196,8 +204,8 @@ impl Case {
             odds,
             null,
             since,
-            most: needed / 2.0,
-            ceiling: needed * 10.0,
+            most: needed / ONE_LOOK,
+            ceiling: needed * CEILING,
         };
         let no_worse = match clearing {
             Clearing::Never => None,

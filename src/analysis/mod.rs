@@ -5,8 +5,10 @@
 
 mod count;
 mod evidence;
+mod exposition;
 mod judge;
 mod odds;
 
 pub use count::{Alpha, BadShare, Count, Factor, OutOfRange};
+pub use exposition::{Malformed, Sample, samples};
 pub use judge::{Cause, Clearing, Judge, Look, Open, Ruling, Standard, Terms, Verdict};

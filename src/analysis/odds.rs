@@ -17,7 +17,9 @@
 //! Mikhailov, Theory Probab. Appl. 27, 1982), so that x is a sum of independent Bernoulli variables, whose probabilities
 //! p at z = 1 have the mean r. The derivative of ln G by ln z is the mean of x, the sum of p z / (1 + p (z - 1)). That is
 //! concave in p for z >= 1, so the sum is at most n r z / (1 + r (z - 1)), the derivative of ln B^n. The other direction
-//! (clearing) has no such bound.
+//! (clearing) has no such bound. It also does some good: where all requests of both sides are bad, the exact ratio says
+//! nothing, but the bound speaks for the candidate and takes back what was said by the look that saw the trouble on one
+//! side only, because the other had been read a moment earlier.
 //!
 //! **The candidate against a promise.** Of N1 requests x are bad, each with odds z times those of the allowed share p0:
 //! binomial, and B(z) = 1 + p0 (z - 1) is exact.
@@ -57,9 +59,7 @@ impl Seen {
     pub(super) fn tells(&self) -> bool {
         match self {
             Self::Beside { candidate, stable } => {
-                let bad = candidate.bad() + stable.bad();
-                let requests = candidate.requests() + stable.requests();
-                candidate.requests() > 0 && stable.requests() > 0 && bad > 0 && bad < requests
+                candidate.requests() > 0 && stable.requests() > 0 && candidate.bad() + stable.bad() > 0
             }
             Self::Against { candidate, .. } => candidate.requests() > 0,
         }
