@@ -19,7 +19,10 @@ pub struct Analysis {
     pub compare_with_stable: Option<CompareWithStable>,
     /// The percentage of rollouts of a revision as good as the stable one that may be taken back by mistake, all looks and objectives together, as a decimal number in quotes. Default: "1".
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 9), regex(pattern = r"^([1-9]|[1-4][0-9]|50|[1-4]?[0-9]\.[0-9]{0,5}[1-9])$"))]
+    #[schemars(
+        length(min = 1, max = 9),
+        regex(pattern = r"^([1-9]|[1-4][0-9]|50|[1-4]?[0-9]\.[0-9]{0,5}[1-9])$")
+    )]
     pub false_alarm_percent: Option<String>,
     /// How many requests of the new revision must have been seen before it is judged. Default: 10.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -30,7 +33,10 @@ pub struct Analysis {
     pub no_data: Option<NoData>,
     /// The step ends early, whatever its durationSeconds, when the new revision is shown to be less than this many times worse than the stable one and than each objective, as a decimal number in quotes: "1.5". Default: it does not end early.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 6), regex(pattern = r"^([2-9]|[1-9][0-9]|[1-9][0-9]?\.[0-9]{0,2}[1-9])$"))]
+    #[schemars(
+        length(min = 1, max = 6),
+        regex(pattern = r"^([2-9]|[1-9][0-9]|[1-9][0-9]?\.[0-9]{0,2}[1-9])$")
+    )]
     pub clear_early_factor: Option<String>,
 }
 

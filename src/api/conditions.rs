@@ -23,6 +23,8 @@ pub enum ConditionType {
     RoutesReady,
     /// Prometheus can find the service.
     MonitoringReady,
+    /// The requests of the revisions can be read.
+    AnalysisReady,
     /// Drains of nodes are bounded by our budget alone.
     DisruptionBudgetReady,
     /// Pods of the stable revision were made from different images of one name.
@@ -46,6 +48,7 @@ impl ConditionType {
             Self::ChildContested => "ChildContested",
             Self::RoutesReady => "RoutesReady",
             Self::MonitoringReady => "MonitoringReady",
+            Self::AnalysisReady => "AnalysisReady",
             Self::DisruptionBudgetReady => "DisruptionBudgetReady",
             Self::ImageMutated => "ImageMutated",
             Self::ReplicasManagedByGit => "ReplicasManagedByGit",

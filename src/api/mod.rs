@@ -44,9 +44,9 @@ pub use raw::RawObject;
 pub use scaling::{Autoscaling, DisruptionBudget, DisruptionBudgetMode};
 pub use spec::{Microservice, MicroserviceSpec};
 pub use status::{
-    Blame, CheckStatus, CheckVerdict, CommandOutcome, CommandStatus, HistoryEntry, InventoryEntry, MicroserviceStatus, Phase,
-    ReplicasSource, ReturnCause, RevisionStatus, Role, RolloutCourse, RolloutState, RolloutStatus,
-    StableHealth, Verdict,
+    Blame, CheckStatus, CheckVerdict, CommandOutcome, CommandStatus, HistoryEntry, InventoryEntry,
+    MicroserviceStatus, Phase, ReplicasSource, ReturnCause, RevisionStatus, Role, RolloutCourse,
+    RolloutState, RolloutStatus, StableHealth, Verdict,
 };
 pub use steps::{
     BlueGreen, Canary, CanaryStep, NamedValue, Pause, Preview, RequestMatch, StepAffinity, Switch,

@@ -15,7 +15,10 @@ pub struct Objective {
     )]
     pub name: String,
     /// The percentage of requests that are to be good, between 0 and 100, as a decimal number in quotes: "99.9".
-    #[schemars(length(min = 1, max = 9), regex(pattern = r"^([1-9]?[0-9]|[1-9]?[0-9]\.[0-9]{1,6})$"))]
+    #[schemars(
+        length(min = 1, max = 9),
+        regex(pattern = r"^([1-9]?[0-9]|[1-9]?[0-9]\.[0-9]{1,6})$")
+    )]
     pub good_percent: String,
     /// What makes a request bad.
     pub indicator: Indicator,

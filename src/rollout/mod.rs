@@ -13,6 +13,7 @@ pub mod desired;
 mod draft;
 pub mod drift;
 mod edges;
+mod judging;
 mod observed;
 mod plan;
 mod quantity;
@@ -29,6 +30,7 @@ mod transition;
 mod work;
 
 pub use edges::{EDGES, Edge, EdgeRow};
+pub use judging::{AnalysisReport, Check, Exposed, Watch};
 pub use observed::{
     CallOutcome, ChildKey, Contest, Deleting, DeploymentView, Endpoints, Failure, FailureClass, JobView,
     LiveChild, Observed, Ownership, Slot, Source,

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::judging::AnalysisReport;
 use super::scaling::{ReplicasHolder, Scaling};
 use crate::api::{Microservice, MicroserviceSpec, MicroserviceStatus};
 use crate::health::{Fault, JobOutcome, PodSnapshot};
@@ -58,6 +59,8 @@ pub struct Observed {
     pub jobs: BTreeMap<String, JobView>,
     /// The calls over HTTP that this process has begun, by [`super::Call::key`].
     pub calls: BTreeMap<String, CallOutcome>,
+    /// What the requests of the last trial say, as far as this process has counted them.
+    pub analysis: Option<AnalysisReport>,
     /// What the Gateways of its routes can do, by namespace and name, where a step asks for what not all of them can and
     /// they say it.
     pub gateway_features: BTreeMap<(String, String), BTreeSet<String>>,

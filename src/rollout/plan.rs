@@ -10,6 +10,7 @@ use super::desired::{Desired, desired};
 use super::draft::{Draft, Durable};
 use super::drift;
 use super::edges::Edge;
+use super::judging::{Watch, watch};
 use super::observed::{ChildKey, Deleting, LiveChild, Observed, Ownership};
 use super::resolve::resolve;
 use super::roles::stale_labels;
@@ -37,6 +38,9 @@ pub struct Plan {
     pub ended: Vec<HistoryEntry>,
     /// What people are told once the decisions are durable.
     pub events: Vec<EventDraft>,
+    /// Whose requests are to be counted from now on, beside everything else; none: nobody's.
+    #[serde(skip)]
+    pub watch: Option<Watch>,
     /// When to plan again although nothing has happened.
     pub wake: Option<Timestamp>,
 }
@@ -220,6 +224,7 @@ pub fn plan(observed: &Observed, now: Timestamp) -> Plan {
             status: observed.status(),
             worth: Worth::Nothing,
             events: Vec::new(),
+            watch: None,
             wake: None,
         };
     }
@@ -236,7 +241,9 @@ pub fn plan(observed: &Observed, now: Timestamp) -> Plan {
     steps.extend(writes(&draft, &wanted));
     // Last: no pod waits for it.
     steps.extend(write_back(observed).map(Step::Scale));
+    let watch = watch(&draft);
     Plan {
+        watch,
         edges: draft.edges,
         steps,
         status,

@@ -319,6 +319,7 @@ impl Situation {
             ready_high: 0,
             deadline: None,
             waiting_for: None,
+            checks: Vec::new(),
             stable_health: None,
             cause: None,
             retry_at: None,

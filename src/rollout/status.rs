@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::desired::{Desired, TrafficTarget};
 use super::draft::Draft;
+use super::judging;
 use super::observed::{ChildKey, FailureClass, LiveChild, Observed};
 use super::replicas::Pace;
 use super::resolve::Resolution;
@@ -637,6 +638,14 @@ fn add_parts(draft: &Draft<'_>, wanted: &Desired, conditions: &mut Conditions<'_
             &message,
         );
     }
+    if let Some((reason, message)) = judging::trouble(draft) {
+        conditions.add(
+            ConditionType::AnalysisReady,
+            ConditionStatus::False,
+            reason,
+            &message,
+        );
+    }
     if let Some(name) = observed.foreign_budgets.first() {
         let message = format!(
             "PodDisruptionBudget {name} selects these pods too, and two budgets block every eviction: remove it, or set disruptionBudget.mode Disabled"
@@ -874,6 +883,7 @@ fn weight(draft: &Draft<'_>, wanted: &Desired, revision: &str) -> i32 {
 
 fn rollout(draft: &Draft<'_>, wanted: &Desired) -> Option<RolloutStatus> {
     let mut status = draft.situation.write()?;
+    status.checks = judging::check_statuses(draft);
     status.waiting_for = wanted.waiting_for.as_deref().map(shortened);
     if let Some(cause) = &mut status.cause {
         cause.message = shortened(&cause.message);
@@ -998,6 +1008,11 @@ fn without_counts(status: &MicroserviceStatus) -> MicroserviceStatus {
         rollout.deadline = None;
         rollout.waiting_for = None;
         rollout.wavering_since = None;
+        for check in &mut rollout.checks {
+            check.value = None;
+            check.baseline = None;
+            check.samples = 0;
+        }
     }
     for revision in &mut status.revisions {
         revision.replicas = 0;

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::commands;
 use super::draft::{Draft, Durable, later};
 use super::edges::Edge;
+use super::judging;
 use super::replicas::{Share, share_of};
 use super::state::{Change, Course, Position, Progress, Stage, State};
 use super::steps::{
@@ -413,8 +414,20 @@ fn end_of_step(draft: &mut Draft<'_>, change: Change, position: Position, since:
     }
     // A word that let a coarse step begin does not end it as well.
     let by_word = promoted && !is_coarse(draft, &change, &goal);
+    let cleared = judging::cleared(draft, &change);
+    if goal.sends_requests()
+        && !by_word
+        && at <= draft.now
+        && let Some(missing) = judging::missing(draft, &change, at)
+    {
+        draft.wake(missing.until);
+        if missing.until <= draft.now && change.stable_health == StableHealth::Healthy {
+            reject(draft, &change, judging::no_data(&missing));
+        }
+        return;
+    }
     let over = match goal.end {
-        GoalEnd::Time => at <= draft.now || by_word,
+        GoalEnd::Time => at <= draft.now || by_word || cleared,
         GoalEnd::Person => by_word || (promoted && at <= draft.now),
     };
     if over {

@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use super::commands;
 use super::draft::{Draft, Durable, later};
 use super::edges::Edge;
+use super::judging::{self, Opinion};
 use super::observed::Slot;
 use super::plan::EventKind;
 use super::replicas::Pace;
@@ -755,6 +756,15 @@ fn interrupted(draft: &mut Draft<'_>, change: &Change) -> Option<()> {
         Assessment::Watching { recheck } => draft.wake(recheck),
         Assessment::Fine => {}
     }
+    match judging::opinion(draft, change) {
+        Opinion::Fault(fault) if change.stable_health == StableHealth::Healthy => {
+            reject(draft, change, fault);
+            return Some(());
+        }
+        // There is nothing to return to, or nothing to be won by it.
+        Opinion::Fault(_) | Opinion::Silent => {}
+        Opinion::Shared { .. } => return Some(()),
+    }
     (draft.suspended() || draft.paused()).then_some(())
 }
 
@@ -986,6 +996,15 @@ fn baking(draft: &mut Draft<'_>, change: Change) {
     draft.wake(end);
     draft.wake(drain);
     if interrupted(draft, &change).is_some() || end > draft.now {
+        return;
+    }
+    if draft.wanted() > 0
+        && let Some(missing) = judging::missing(draft, &change, end)
+    {
+        draft.wake(missing.until);
+        if missing.until <= draft.now && change.stable_health == StableHealth::Healthy {
+            reject(draft, &change, judging::no_data(&missing));
+        }
         return;
     }
     if draft.counts(&change.candidate).ready > 0 || draft.wanted() == 0 {
