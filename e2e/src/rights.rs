@@ -56,7 +56,8 @@ impl Rights {
     /// it all rules hold, so that the first one tells for all.
     fn wait_until_they_hold(&self, reach: Reach<'_>, rules: &[Value]) {
         let one = |field: &str| rules.first().and_then(|rule| rule[field][0].as_str());
-        let (Some(verb), Some(resource), Some(group)) = (one("verbs"), one("resources"), one("apiGroups")) else {
+        let (Some(verb), Some(resource), Some(group)) = (one("verbs"), one("resources"), one("apiGroups"))
+        else {
             return;
         };
         let resource = if group.is_empty() {
@@ -73,7 +74,11 @@ impl Rights {
         let question = ["auth", "can-i", verb, &resource, &user, &where_to];
         within_blocking(patience(), "the rights of a user to hold", || {
             let answer = kubectl(&question, None);
-            if answer.succeeded { Ok(()) } else { Err(answer.out + &answer.err) }
+            if answer.succeeded {
+                Ok(())
+            } else {
+                Err(answer.out + &answer.err)
+            }
         });
     }
 

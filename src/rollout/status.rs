@@ -283,6 +283,21 @@ fn steady(draft: &mut Draft<'_>, before: &MicroserviceStatus, stable: &str, held
                         target.name
                     ),
                 ),
+                Some(HeldBack::Routed(stable)) => Summary::progressing(
+                    "RolloutPending",
+                    format!(
+                        "{stable} serves; {} goes out when the routes have left Service {stable} for Service {}",
+                        target.name,
+                        draft.observed.name()
+                    ),
+                ),
+                Some(HeldBack::Unrouted(stable)) => Summary::progressing(
+                    "RolloutPending",
+                    format!(
+                        "{stable} serves; {} goes out when Service {stable}, which routes are to lead to, has endpoints",
+                        target.name
+                    ),
+                ),
                 None => Summary::progressing("RolloutPending", format!("{} is about to go out", target.name)),
             };
         }
@@ -837,7 +852,7 @@ fn rollout(draft: &Draft<'_>, wanted: &Desired) -> Option<RolloutStatus> {
     }
     if let State::Rolling(change) | State::Promoting(change) = &draft.situation.state {
         let deadline = stepping::deadline(draft, change);
-        status.deadline = (!clock_stands(draft) && deadline < Timestamp::MAX).then(|| Time(deadline));
+        status.deadline = (!clock_stands(draft) && deadline < Timestamp::MAX).then_some(Time(deadline));
         let steps = i32::try_from(draft.goals().len()).unwrap_or(i32::MAX);
         match &change.course {
             Course::Steps(position) => {

@@ -100,6 +100,14 @@ impl Gateway {
                 route.configs.push(config);
             }
         }
+        // Who takes a route away wants its requests to fail.
+        let gone = |key: &ChildKey| !api.objects.contains_key(key) && !key.1.ends_with("-canary");
+        for (_, route) in self.routes.iter().filter(|(key, _)| gone(key)) {
+            for service in route.configs.iter().flat_map(BTreeMap::keys) {
+                self.used.remove(service);
+            }
+        }
+        self.routes.retain(|key, _| !gone(key));
         for (key, route) in &mut self.routes {
             if !api.objects.contains_key(key) && !route.form.is_empty() {
                 route.form.clear();
@@ -185,11 +193,22 @@ impl Gateway {
 
     /// The most that a Service may get by a route now, in percent.
     pub fn most(&self, service: &str) -> i32 {
-        self.possible()
-            .filter_map(|config| config.get(service))
-            .copied()
-            .max()
-            .unwrap_or(0)
+        let most = |(key, route): (&ChildKey, &Route)| {
+            let most = route
+                .configs
+                .iter()
+                .filter_map(|config| config.get(service))
+                .max()?;
+            Some(*most - self.taken_from(key))
+        };
+        self.routes.iter().filter_map(most).max().unwrap_or(0)
+    }
+
+    /// What the canary beside an Ingress takes from it at least.
+    fn taken_from(&self, (kind, name): &ChildKey) -> i32 {
+        let beside = self.routes.get(&(*kind, format!("{name}-canary")));
+        let taken = beside.map(|route| route.configs.iter().map(|config| config.values().sum()));
+        taken.and_then(Iterator::min).unwrap_or(0)
     }
 
     /// When requests could last get to a Service by a route.

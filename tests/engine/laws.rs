@@ -53,7 +53,8 @@ fn live(rollout: &RolloutStatus) -> Vec<&str> {
 /// Whether routes split the traffic of what is under way.
 fn by_routes(world: &World, rollout: &RolloutStatus) -> bool {
     let course = rollout.course.unwrap_or_default();
-    course != RolloutCourse::Exchange && world.gateway.splits()
+    let own = |revision: &str| world.object(ChildKind::Service, revision).is_some();
+    course != RolloutCourse::Exchange && (world.gateway.splits() || live(rollout).into_iter().any(own))
 }
 
 fn disturbed(world: &World) -> bool {
@@ -615,8 +616,8 @@ fn asked(objects: &BTreeMap<(ChildKind, String), Stored>, revision: &str) -> i32
 /// Two revisions together are never asked for more pods than the surge allows.
 fn sizes(world: &World, observed: &Observed, rollout: &RolloutStatus, before: &View) {
     // A change that flips traffic has both at full size, and says so by a weight of 0.
-    // After the last step the candidate grows to full size beside the other.
-    let growing = rollout.step_digest.as_deref() == Some("full");
+    // In a step of all traffic, and after the last step, the candidate grows to full size beside the other.
+    let growing = rollout.step_digest.as_deref() == Some("full") || rollout.weight >= 100;
     let lots = rollout.state == RolloutState::Rolling && rollout.weight > 0 && !growing;
     if !lots || strategy_type(observed) == StrategyType::Recreate || by_routes(world, rollout) {
         return;
