@@ -12,7 +12,7 @@ E2E_THREADS ?= 4
 # The directory of the cluster that the e2e tests run on.
 E2E_DIR ?= /tmp/microservice-operator-e2e
 # What a real node needs, beside what is built here.
-DEBIAN_PACKAGES := containerd runc containernetworking-plugins iproute2 nftables mount
+DEBIAN_PACKAGES := containerd runc containernetworking-plugins iproute2 nftables mount python3-pip
 
 .PHONY: help
 help: ## list what can be done
@@ -52,15 +52,19 @@ unit: ## unit, golden and property tests; generated files
 cluster-build: $(RUNNER) ## build the embedded Kubernetes (cached outside of the tree)
 	$(RUNNER) build
 
+.PHONY: cluster-build-all
+cluster-build-all: $(RUNNER) ## the same with all that a cluster can have beside it: gateway, Istio, metrics, kwok
+	$(RUNNER) build --all
+
 $(RUNNER): $(shell find e2e/cluster/cmd e2e/cluster/go.mod e2e/cluster/go.sum -type f 2>/dev/null)
 	cd e2e/cluster && CGO_ENABLED=0 go build -o bin/cluster ./cmd/cluster
 
 .PHONY: cluster-test
-cluster-test: cluster-build ## the embedded Kubernetes itself: its parts, and that it leaves nothing behind
+cluster-test: cluster-build-all ## the embedded Kubernetes itself: its parts, and that it leaves nothing behind
 	cd e2e/cluster && go vet ./cmd/... ./misbehave/... ./pause/... && CLUSTER_E2E=1 go test ./cmd/... ./misbehave/...
 
 .PHONY: e2e
-e2e: build cluster-build ## scenarios on a real Kubernetes
+e2e: build cluster-build-all ## scenarios on a real Kubernetes
 	cargo test --locked -p e2e --no-run
 	$(RUNNER) run --dir $(E2E_DIR) -- env OPERATOR_BIN=$(abspath $(OPERATOR)) CLUSTER_BIN=$(abspath $(RUNNER)) \
 	  cargo test --locked --no-fail-fast -p e2e -- --test-threads=$(E2E_THREADS)

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::environment::cluster;
 use crate::kubectl::kubectl;
 use crate::load::Requests;
+use crate::recorder::Recorder;
 use crate::scenario::Scenario;
 use crate::wait::eventually;
 
@@ -189,8 +190,13 @@ pub async fn apply(s: &Scenario, object: Value) -> DynamicObject {
         .unwrap_or_else(|error| panic!("{kind} {name} cannot be applied: {error}"))
 }
 
+/// Records all that a watch says about objects of any namespaced kind.
+pub fn record(s: &Scenario, version: &str, kind: &str) -> Recorder<DynamicObject> {
+    Recorder::start(api(s, version, kind))
+}
+
 /// An object of any namespaced kind.
-async fn object(s: &Scenario, version: &str, kind: &str, name: &str) -> Result<DynamicObject, String> {
+pub async fn object(s: &Scenario, version: &str, kind: &str, name: &str) -> Result<DynamicObject, String> {
     let found = api(s, version, kind).get(name).await;
     found.map_err(|error| error.to_string())
 }

@@ -29,10 +29,12 @@ pub mod operator;
 pub mod proxy;
 pub mod random;
 pub mod recorder;
+pub mod release;
 pub mod rights;
 pub mod scenario;
 pub mod status;
 pub mod wait;
+pub mod webhook;
 
 pub use manifest::{Manifest, misbehave, podinfo};
 pub use scenario::{Scenario, scenario};

@@ -50,6 +50,8 @@ pub struct Requests {
     rate: Option<f64>,
     total: u64,
     time: Duration,
+    traced: bool,
+    repeats: bool,
 }
 
 impl Requests {
@@ -65,6 +67,8 @@ impl Requests {
             rate: None,
             total: 60_000,
             time: Duration::from_secs(600),
+            traced: false,
+            repeats: false,
         }
     }
 
@@ -131,12 +135,29 @@ impl Requests {
         self
     }
 
+    /// Repeats a request once when the connection that it was sent on ends before its answer begins, as RFC 9110 (9.2.2)
+    /// lets clients do with GET, and most do: a server may end a connection that is kept at the very moment at which
+    /// something is sent on it, and where pods are reached directly each of them is such a server when it ends.
+    #[must_use]
+    pub fn repeating(mut self) -> Self {
+        self.repeats = true;
+        self
+    }
+
+    /// Notes of each good answer when it was asked for, for [`Load::trace`].
+    #[must_use]
+    pub fn traced(mut self) -> Self {
+        self.traced = true;
+        self
+    }
+
     /// Starts them.
     pub fn start(self) -> Load {
         let shared = Arc::new(Shared {
             tallies: Mutex::new(vec![Tally::default()]),
             begun: AtomicU64::new(0),
             next: Mutex::new(None),
+            trace: self.traced.then(Mutex::default),
         });
         let mut clients = JoinSet::new();
         for _ in 0..self.clients {
@@ -206,10 +227,14 @@ pub struct Tally {
     pub failed: BTreeMap<Failure, u64>,
     /// When each version answered first.
     pub first: BTreeMap<String, Timestamp>,
+    /// When each version answered last.
+    pub latest: BTreeMap<String, Timestamp>,
     /// The version that answered last.
     pub last: Option<String>,
     /// How long the good answers took, each.
     pub latencies: Vec<Duration>,
+    /// How many requests were sent a second time; see [`Requests::repeating`].
+    pub repeated: u64,
 }
 
 impl Tally {
@@ -285,8 +310,13 @@ impl Tally {
             let first = self.first.entry(version.clone()).or_insert(*at);
             *first = (*first).min(*at);
         }
+        for (version, at) in &later.latest {
+            let latest = self.latest.entry(version.clone()).or_insert(*at);
+            *latest = (*latest).max(*at);
+        }
         self.failures.extend(later.failures.iter().cloned());
         self.latencies.extend(&later.latencies);
+        self.repeated += later.repeated;
         if later.last.is_some() {
             self.last.clone_from(&later.last);
         }
@@ -297,7 +327,9 @@ impl Tally {
             Ok(answer) if answer.code == 200 => match answer.version() {
                 Some(version) => {
                     *self.answered.entry(version.clone()).or_default() += 1;
-                    self.first.entry(version.clone()).or_insert_with(Timestamp::now);
+                    let now = Timestamp::now();
+                    self.first.entry(version.clone()).or_insert(now);
+                    self.latest.insert(version.clone(), now);
                     self.latencies.push(took);
                     self.last = Some(version);
                     return;
@@ -326,6 +358,8 @@ struct Shared {
     begun: AtomicU64,
     /// When the next one may be sent.
     next: Mutex<Option<Instant>>,
+    /// When which version was asked, where that is noted.
+    trace: Option<Mutex<Vec<(Timestamp, String)>>>,
 }
 
 impl Shared {
@@ -347,8 +381,13 @@ impl Shared {
     }
 
     fn since(&self, first: usize) -> Tally {
+        self.between(first, usize::MAX)
+    }
+
+    fn between(&self, first: usize, end: usize) -> Tally {
         let mut sum = Tally::default();
-        for tally in self.tallies.lock().unwrap().iter().skip(first) {
+        let tallies = self.tallies.lock().unwrap();
+        for tally in tallies.iter().take(end).skip(first) {
             sum.add(tally);
         }
         sum
@@ -390,6 +429,11 @@ impl Load {
         self.shared.since(mark.0)
     }
 
+    /// What came so far of the requests that were sent after one mark and before another.
+    pub fn between(&self, from: Mark, to: Mark) -> Tally {
+        self.shared.between(from.0, to.0)
+    }
+
     /// Waits until so many requests that were sent after a mark were answered or failed.
     pub async fn seen_since(&self, mark: Mark, count: u64) -> Tally {
         crate::wait::eventually(&format!("{count} answers"), async || {
@@ -405,6 +449,16 @@ impl Load {
             }
         })
         .await
+    }
+
+    /// When each good answer was asked for, and of which version it is, where that is noted.
+    pub fn trace(&self) -> Vec<(Timestamp, String)> {
+        let mut trace = match &self.shared.trace {
+            Some(trace) => trace.lock().unwrap().clone(),
+            None => Vec::new(),
+        };
+        trace.sort_by_key(|(at, _)| *at);
+        trace
     }
 
     /// Ends it.
@@ -436,9 +490,20 @@ async fn ask_on(requests: Requests, shared: Arc<Shared>) {
         // The pace belongs to what is sent; nothing is waited for.
         tokio::time::sleep_until(turn).await;
         let present = shared.present();
-        let began = Instant::now();
+        let (began, asked) = (Instant::now(), Timestamp::now());
         let answer = tokio::time::timeout(LIMIT, exchange(&client, request.clone())).await;
-        let answer = answer.unwrap_or_else(|_| Err((Failure::TimedOut, String::new())));
+        let mut answer = answer.unwrap_or_else(|_| Err((Failure::TimedOut, String::new())));
+        let ended = matches!(answer, Err((Failure::CutOff, _)));
+        if ended && requests.repeats && requests.connections != Connections::PerRequest {
+            shared.tallies.lock().unwrap()[present].repeated += 1;
+            let again = tokio::time::timeout(LIMIT, exchange(&client, request.clone())).await;
+            answer = again.unwrap_or_else(|_| Err((Failure::TimedOut, String::new())));
+        }
+        if let Some(trace) = &shared.trace
+            && let Some(version) = answer.as_ref().ok().and_then(Answer::version)
+        {
+            trace.lock().unwrap().push((asked, version));
+        }
         shared.tallies.lock().unwrap()[present].note(answer, began.elapsed());
     }
 }

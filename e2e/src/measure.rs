@@ -28,7 +28,10 @@ pub async fn assert_reaction(s: &Scenario, service: &str, stable: &str, evidence
         .expect("the kubelet wrote the status that was seen");
     let helps = |r: &Request| {
         let object = (r.resource.as_str(), r.name.as_str());
-        r.writes() && r.accepted() && (object == ("services", service) || object == ("deployments", stable))
+        let route = r.resource == "httproutes" && r.name.starts_with(service);
+        r.writes()
+            && r.accepted()
+            && (route || object == ("services", service) || object == ("deployments", stable))
     };
     let helped = crate::eventually("a write that helps", async || {
         let requests = s.audit.requests(OPERATOR);

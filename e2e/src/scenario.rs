@@ -118,7 +118,8 @@ impl Setup {
             .expect("a runtime can be started");
         runtime.block_on(async {
             let scenario = self.start().await;
-            let verdict = AssertUnwindSafe(test(&scenario)).catch_unwind().await;
+            // On the heap: what a long test holds is too much for the stack of a test's thread.
+            let verdict = AssertUnwindSafe(Box::pin(test(&scenario))).catch_unwind().await;
             if verdict.is_err() {
                 scenario.dump().await;
             }

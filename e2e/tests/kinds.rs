@@ -386,7 +386,11 @@ fn monitors_come_and_go() {
         assert_eq!(
             monitor["spec"],
             json!({
-                "selector": {"matchLabels": {"app.kubernetes.io/name": "web", "app.kubernetes.io/instance": "web"}},
+                // The root Service, and not those of single revisions: each pod is scraped once.
+                "selector": {
+                    "matchLabels": {"app.kubernetes.io/name": "web", "app.kubernetes.io/instance": "web"},
+                    "matchExpressions": [{"key": "microservice.dev/service", "operator": "DoesNotExist"}],
+                },
                 "podTargetLabels": ["microservice.dev/revision"],
                 "endpoints": [{"port": "http", "path": "/stats", "interval": "15s"}],
             })

@@ -14,6 +14,8 @@ pub const JOB_OF: &str = "microservice.dev/job-of";
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// The revision that a pod, a Deployment or a ConfigMap belongs to.
 pub const REVISION: &str = "microservice.dev/revision";
+/// What a Service besides the root one is for: `Revision` (routes lead to it) or `Preview`.
+pub const SERVICE: &str = "microservice.dev/service";
 /// The role of a pod's revision: Stable, Candidate or Previous. Patched on live pods.
 pub const ROLE: &str = "microservice.dev/role";
 /// The value of [`MANAGED_BY`], and the field manager of every write.

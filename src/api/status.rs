@@ -274,6 +274,9 @@ pub struct RolloutStatus {
     /// Since when the step's pods have been ready and its traffic in force. Its duration counts from here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_force_at: Option<Time>,
+    /// Since when the step's hooks have succeeded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hooks_passed_at: Option<Time>,
     /// Since when that is so no more. The deadline counts from here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wavering_since: Option<Time>,

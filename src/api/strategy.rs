@@ -5,7 +5,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{BlueGreen, Canary};
+use super::{BlueGreen, Canary, Preview};
 
 /// How a change goes out, and when it is taken back.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
@@ -87,6 +87,12 @@ impl Strategy {
     /// Seconds that gateways are given to follow.
     pub fn settle_seconds(&self) -> i64 {
         i64::from(self.settle_seconds.unwrap_or(2))
+    }
+    /// Whether a new revision can be seen before the switch, at a Service of its own.
+    pub fn has_preview(&self) -> bool {
+        let settings = self.blue_green.clone().unwrap_or_default();
+        self.strategy_type() == StrategyType::BlueGreen
+            && settings.preview.unwrap_or_default() == Preview::Enabled
     }
     /// What splits the traffic.
     pub fn router(&self) -> Router {

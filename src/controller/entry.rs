@@ -279,13 +279,8 @@ macro_rules! cached {
 
 cached!(ChildEntry, instance);
 cached!(Pod, instance);
-cached!(EndpointSlice, |m| {
-    let name = label(m, "kubernetes.io/service-name")?.to_owned();
-    Some(ServiceKey {
-        namespace: m.namespace.clone()?,
-        name,
-    })
-});
+// A slice has the labels of its Service, and a service has one for each of its live revisions.
+cached!(EndpointSlice, instance);
 cached!(Node, |_| None);
 cached!(PodDisruptionBudget, |_| None);
 

@@ -9,9 +9,11 @@
 mod backoff;
 mod cache;
 mod call;
+mod claims;
 mod entry;
 mod error;
 mod execute;
+mod features;
 mod memory;
 mod observe;
 mod optional;

@@ -21,7 +21,7 @@ use crate::rollout::{
     ChildKey, Deleting, DeploymentView, Endpoints, JobView, Observed, Ownership, Resolution, is_route,
     resolve,
 };
-use crate::traffic::{Acceptance, acceptance, form};
+use crate::traffic::form;
 
 /// What is observed of `key`; `None` where it does not exist (any more).
 ///
@@ -63,6 +63,11 @@ pub async fn observe(
             .change(key, |memory| memory.job_troubles = troubles);
     }
     observed.calls = context.calls.of(key, observed.uid());
+    observed.gateway_features = context
+        .features
+        .of(&context.client, &key.namespace, observed.spec())
+        .await;
+    observed.route_conflicts = caches.claims.conflicts(key);
     observed.foreign_budgets = foreign_budgets(caches, key);
     for source in sources(&service.spec.revision).into_keys() {
         let found = context
@@ -214,8 +219,9 @@ fn endpoints(caches: &Caches, key: &ServiceKey) -> (Endpoints, BTreeMap<String, 
     (root, others)
 }
 
-/// Since when each route has been accepted as it is. What is accepted when it is first seen counts from then: after a
-/// restart that is a moment longer than it need be, and never shorter.
+/// Since when each route has been accepted as it is, or, where it is not, has nobody who carries an earlier form of it.
+/// What is so when it is first seen counts from then: after a restart that is a moment longer than it need be, and never
+/// shorter.
 fn accepted_since(
     context: &Context,
     key: &ServiceKey,
@@ -225,13 +231,8 @@ fn accepted_since(
     let routes: Vec<_> = observed
         .children
         .iter()
-        .filter(|(child, live)| {
-            is_route(child.0) && acceptance(child.0, &live.object) == Acceptance::Accepted
-        })
-        .map(|(child, live)| {
-            let form = form(child.0, &live.uid, &live.object);
-            (child.clone(), form)
-        })
+        .filter(|(child, _)| is_route(child.0))
+        .filter_map(|(child, live)| Some((child.clone(), form(child.0, &live.uid, &live.object)?)))
         .collect();
     let mut since = BTreeMap::new();
     context.memory.change(key, |memory| {

@@ -140,6 +140,7 @@ fn stop(watching: &Watching, running: &mut BTreeMap<ChildKind, Served>, kind: Ch
     if let Some(cache) = watching.caches.children.get(&kind) {
         cache.clear();
     }
+    watching.caches.claims.replace(kind, None, Vec::new());
     tracing::info!(kind = kind.kind(), "this kind is not served any more");
     touch_all(watching);
 }

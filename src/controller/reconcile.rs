@@ -14,6 +14,7 @@ use super::call::Calls;
 use super::entry::now;
 use super::error::WriteError;
 use super::execute::{execute, write_status};
+use super::features::Features;
 use super::memory::Memory;
 use super::observe::observe;
 use super::request::bounded;
@@ -52,6 +53,8 @@ pub struct Context {
     pub calls: Arc<Calls>,
     /// Whether Secrets may be read.
     pub secrets: SecretTracking,
+    /// What Gateways can do.
+    pub features: Arc<Features>,
     /// The places for rollouts.
     pub slots: Arc<Slots>,
     /// Who asks for another look at a service.

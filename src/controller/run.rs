@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::cache::{Cached, ServiceKey};
 use super::call::Calls;
+use super::features::Features;
 use super::memory::Memory;
 use super::optional;
 use super::reconcile::{Context, reconcile};
@@ -110,6 +111,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) {
         writes: Arc::new(Semaphore::new(WRITES_IN_FLIGHT)),
         calls,
         secrets: options.secrets,
+        features: Arc::new(Features::default()),
         slots,
         triggers,
     };

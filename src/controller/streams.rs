@@ -20,13 +20,16 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
 use super::cache::{Cache, Cached, Put, ServiceKey};
+use super::claims::{Claimant, Claims};
 use super::entry::{ChildEntry, JobPod, ServiceEntry, SourceEntry, pruned_node, pruned_pod};
 use super::run::Scope;
 use crate::api::{Microservice, labels};
 use crate::health::ExitLedger;
 use crate::render::{ChildKind, KindPresence};
 use crate::revision::SourceKind;
+use crate::rollout::is_route;
 use crate::telemetry::Metrics;
+use crate::traffic::claims;
 
 /// All caches, and what connects them.
 #[derive(Debug, Default)]
@@ -53,6 +56,8 @@ pub struct Caches {
     pub secrets: Cache<SourceEntry>,
     /// Which services use which source.
     pub users: Mutex<HashMap<(SourceKind, String, String), HashSet<ServiceKey>>>,
+    /// The addresses that routes claim, also those of others.
+    pub claims: Claims,
     /// The optional kinds that are served.
     pub served: RwLock<BTreeSet<ChildKind>>,
 }
@@ -291,14 +296,24 @@ impl Watching {
                 })
                 .collect(),
         };
-        let config = watcher::Config::default().labels(&labels::managed_selector());
+        // Of routes those of others are looked at too: two may claim the same address.
+        let config = if is_route(kind) {
+            watcher::Config::default()
+        } else {
+            watcher::Config::default().labels(&labels::managed_selector())
+        };
         // Whether an optional kind is served is told by its first list, so that has to be a real one.
         let need = if kind.presence() == KindPresence::Optional {
             Need::Required
         } else {
             Need::of(kind)
         };
-        self.follow(kind.plural(), apis, &config, need, children(kind))
+        let feed = if is_route(kind) {
+            routes(kind)
+        } else {
+            children(kind)
+        };
+        self.follow(kind.plural(), apis, &config, need, feed)
     }
 
     fn follow_all<K>(&self, name: &'static str, config: watcher::Config, need: Need, feed: Feed<K>) -> Warm
@@ -611,6 +626,71 @@ fn services() -> Feed<DeserializeGuard<Microservice>> {
                 .into_iter()
                 .collect()
         }),
+    }
+}
+
+/// Routes: ours are children, and what those of others claim is noted.
+fn routes(kind: ChildKind) -> Feed<DynamicObject> {
+    let own = children(kind);
+    let (list, put, remove) = (own.list, own.put, Arc::new(own.remove));
+    let put_remove = Arc::clone(&remove);
+    Feed {
+        list: Box::new(move |caches, namespace, all| {
+            let claimants = all.iter().map(|object| claimant(kind, object)).collect();
+            let mut touched = caches.claims.replace(kind, namespace, claimants);
+            let ours = all.into_iter().filter(is_managed).collect();
+            touched.extend(list(caches, namespace, ours));
+            touched
+        }),
+        put: Box::new(move |caches, object| {
+            let mut touched = caches.claims.put(claimant(kind, &object));
+            // The label may have been taken off: then it is none of ours any more.
+            touched.extend(if is_managed(&object) {
+                put(caches, object)
+            } else {
+                put_remove(caches, &object)
+            });
+            touched
+        }),
+        remove: Box::new(move |caches, object| {
+            let namespace = object.namespace().unwrap_or_default();
+            let mut touched = caches.claims.remove(kind, &namespace, &object.name_any());
+            touched.extend(remove(caches, object));
+            touched
+        }),
+    }
+}
+
+fn is_managed(object: &DynamicObject) -> bool {
+    object
+        .labels()
+        .get(labels::MANAGED_BY)
+        .is_some_and(|by| by == labels::MANAGER)
+}
+
+fn claimant(kind: ChildKind, object: &DynamicObject) -> Claimant {
+    let service = object
+        .labels()
+        .get(labels::INSTANCE)
+        .filter(|_| is_managed(object));
+    let namespace = object.namespace().unwrap_or_default();
+    let mut value = object.data.clone();
+    // The claims are read from the object as a whole.
+    if let Some(fields) = value.as_object_mut() {
+        fields.insert(
+            "metadata".to_owned(),
+            serde_json::to_value(&object.metadata).unwrap_or_default(),
+        );
+    }
+    Claimant {
+        kind,
+        name: object.name_any(),
+        service: service.map(|name| ServiceKey {
+            namespace: namespace.clone(),
+            name: name.clone(),
+        }),
+        namespace,
+        claims: claims(kind, &value),
     }
 }
 

@@ -29,6 +29,27 @@ pub(crate) struct Metadata<'a> {
     pub labels: BTreeMap<String, String>,
     /// Its annotations.
     pub annotations: BTreeMap<String, String>,
+    /// What a Service besides the root one is for.
+    pub purpose: Option<Purpose>,
+}
+
+/// What a Service besides the root one is for; the value of its label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Routes lead to it.
+    Revision,
+    /// People look at a revision by it.
+    Preview,
+}
+
+impl Purpose {
+    /// The value of the label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Revision => "Revision",
+            Self::Preview => "Preview",
+        }
+    }
 }
 
 impl<'a> Identity<'a> {
@@ -87,6 +108,9 @@ impl<'a> Identity<'a> {
         all.insert(labels::MANAGED_BY.to_owned(), labels::MANAGER.to_owned());
         if let Some(revision) = metadata.revision {
             all.insert(labels::REVISION.to_owned(), revision.to_owned());
+        }
+        if let Some(purpose) = metadata.purpose {
+            all.insert(labels::SERVICE.to_owned(), purpose.as_str().to_owned());
         }
         all
     }

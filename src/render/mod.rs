@@ -34,7 +34,7 @@ pub use identity::Identity;
 pub(crate) use identity::Metadata;
 pub use job::{JobPurpose, job, job_name};
 pub use lists::{item_key, list_keys};
-pub use monitor::monitor;
+pub use monitor::{Scraped, monitor};
 pub use network_policy::network_policy;
 pub use offline::{Companions, offline};
 pub use pod::pod_template;

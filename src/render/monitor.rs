@@ -2,14 +2,29 @@
 
 use serde_json::{Value, json};
 
-use super::{Child, ChildKind, ContainerPortName, Exposure, Identity, identity::Metadata, prune::fields};
+use super::identity::{Metadata, Purpose};
+use super::{Child, ChildKind, ContainerPortName, Exposure, Identity, prune::fields};
 use crate::api::{Monitoring, MonitoringKind, labels};
 
 /// The path that is usual for metrics.
 const PATH: &str = "/metrics";
 
+/// By which Services the pods are found. Each pod stands behind several, and is to be counted once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scraped {
+    /// By the root Service: all pods that get traffic stand behind it.
+    Root,
+    /// By the Services of the revisions: routes lead to these, and the root Service to one of them only.
+    Revisions,
+}
+
 /// The monitor of the service; `None` where none is wanted or no port could have metrics.
-pub fn monitor(identity: &Identity<'_>, monitoring: &Monitoring, exposure: &Exposure) -> Option<Child> {
+pub fn monitor(
+    identity: &Identity<'_>,
+    monitoring: &Monitoring,
+    exposure: &Exposure,
+    scraped: Scraped,
+) -> Option<Child> {
     let port = port(monitoring, exposure)?;
     let kind = match monitoring.kind.unwrap_or_default() {
         MonitoringKind::None => return None,
@@ -24,8 +39,15 @@ pub fn monitor(identity: &Identity<'_>, monitoring: &Monitoring, exposure: &Expo
         (_, Some(name)) => ("endpoints", json!({"port": name})),
         (_, None) => ("endpoints", json!({"targetPort": port.name})),
     };
+    let other_services = match (kind, scraped) {
+        (ChildKind::PodMonitor, _) => None,
+        (_, Scraped::Root) => Some(json!([{"key": labels::SERVICE, "operator": "DoesNotExist"}])),
+        (_, Scraped::Revisions) => Some(json!([
+            {"key": labels::SERVICE, "operator": "In", "values": [Purpose::Revision.as_str()]},
+        ])),
+    };
     let spec = json!({
-        "selector": {"matchLabels": identity.selector()},
+        "selector": {"matchLabels": identity.selector(), "matchExpressions": other_services},
         "podTargetLabels": [labels::REVISION],
         endpoints: [endpoint(monitoring, port)],
     });

@@ -3,15 +3,15 @@
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 
 use super::{
-    Child, Exposure, Identity, Selection, config_maps, deployment, disruption_budget,
-    horizontal_pod_autoscaler, monitor, network_policy, new_record, record, secret_copy, service,
-    service_account,
+    Child, Exposure, Identity, Scraped, Selection, config_maps, deployment, disruption_budget,
+    horizontal_pod_autoscaler, monitor, network_policy, new_record, preview_service, record,
+    revision_service, secret_copy, service, service_account,
 };
-use crate::api::{Microservice, OperationSpec, Router};
+use crate::api::{Microservice, OperationSpec, StepAffinity, StrategyType};
 use crate::revision::{
     Record, RecordedSnapshot, RevisionInput, SnapshotContent, SnapshotSource, SourceKind, sources,
 };
-use crate::traffic;
+use crate::traffic::{self, Split};
 
 /// ConfigMaps and Secrets that are known to stand beside a Microservice.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -104,14 +104,35 @@ fn revision_children(
 fn shared_children(identity: &Identity<'_>, of: &Record, described: &Microservice) -> Vec<Child> {
     let exposure = Exposure::of(&described.spec.exposure);
     let operation = &described.spec.operation;
-    let mut children = traffic::routes(identity, &exposure, Router::Auto, None);
+    let strategy = operation.strategy();
+    let router = strategy.router();
+    let stepped = match strategy.strategy_type() {
+        StrategyType::Canary | StrategyType::BlueGreen => true,
+        StrategyType::RollingUpdate | StrategyType::Recreate => false,
+    };
+    let split = (stepped && traffic::routes_split(&exposure, router)).then(|| Split {
+        stable: of.name.clone(),
+        candidate: None,
+        affinity: StepAffinity::Disabled,
+    });
+    let mut children = traffic::routes(identity, &exposure, router, split.as_ref());
+    if split.is_some() {
+        children.extend(revision_service(identity, &of.name, &exposure));
+    }
+    if strategy.has_preview() {
+        children.extend(preview_service(identity, &of.name, &exposure));
+    }
+    let scraped = match split {
+        Some(_) => Scraped::Revisions,
+        None => Scraped::Root,
+    };
     children.extend(service(identity, &exposure, Selection::Revision(&of.name)));
     children.extend(network_policy(identity, &exposure));
     children.extend(
         operation
             .monitoring
             .as_ref()
-            .and_then(|wanted| monitor(identity, wanted, &exposure)),
+            .and_then(|wanted| monitor(identity, wanted, &exposure, scraped)),
     );
     if operation.first_replicas() > 0 {
         children.extend(

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     Child, ChildKind, Exposure, Identity, ServicePort, TargetPort,
-    identity::Metadata,
+    identity::{Metadata, Purpose},
     prune::{fields, to_json},
 };
 use crate::api::{Headless, SessionAffinity, names};
@@ -57,6 +57,7 @@ pub fn service(identity: &Identity<'_>, exposure: &Exposure, selection: Selectio
 pub fn revision_service(identity: &Identity<'_>, revision: &str, exposure: &Exposure) -> Option<Child> {
     let metadata = Metadata {
         revision: Some(revision),
+        purpose: Some(Purpose::Revision),
         ..Metadata::named(revision)
     };
     single(identity, metadata, revision, exposure)
@@ -64,11 +65,11 @@ pub fn revision_service(identity: &Identity<'_>, revision: &str, exposure: &Expo
 
 /// The Service in front of a revision that nobody else is sent to yet; `None` where the exposure has no ports.
 ///
-/// It is labelled with the revision as well: what looks for Services of the service alone (a ServiceMonitor) can leave
-/// out all that have the label.
+/// Its label says what it is for: what looks for Services of the service (a ServiceMonitor) can leave it out.
 pub fn preview_service(identity: &Identity<'_>, revision: &str, exposure: &Exposure) -> Option<Child> {
     let metadata = Metadata {
         revision: Some(revision),
+        purpose: Some(Purpose::Preview),
         ..Metadata::named(names::preview(identity.name))
     };
     single(identity, metadata, revision, exposure)

@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::draft::{Draft, later};
 use super::observed::ChildKey;
+use super::plan::Call;
 use super::replicas::{Pace, Room, Size, SizeTargets, exchange, go_home, stand_still, towards};
 use super::state::{Change, Course, Position, Return, Stage, State};
 use super::stepping::{self, StepStanding};
 use super::steps::{Goal, goal_at};
 use super::traffic::{RevisionShare, RouteTarget, RoutesStanding};
 use super::transition::clock_stands;
-use crate::api::{KeepPrevious, Preview, StableScale, StrategyType, labels};
+use super::work::{self, WantedWork, WorkStanding};
+use crate::api::{KeepPrevious, StableScale, StrategyType, labels};
 use crate::health::{Assessment, Scheduling, Standing};
 use crate::render::{self, Child, Compatibility, Exposure, Identity, Selection, compatibility};
 use crate::revision::Record;
@@ -34,6 +36,8 @@ pub struct Desired {
     pub waiting_for: Option<String>,
     /// Addresses that routes give the service.
     pub urls: Vec<String>,
+    /// The call that is to be under way.
+    pub call: Option<Call>,
 }
 
 /// Which revisions get traffic.
@@ -128,6 +132,8 @@ pub fn desired(draft: &Draft<'_>) -> Desired {
         }
     }
     children.extend(service_children(draft, &identity, &exposure, ways));
+    let WantedWork { job, call } = work::wanted(draft);
+    children.extend(job);
     Desired {
         children: children
             .into_iter()
@@ -140,6 +146,7 @@ pub fn desired(draft: &Draft<'_>) -> Desired {
         routes_rest: draft.routes_rest(),
         waiting_for,
         urls: render::urls(&exposure),
+        call,
     }
 }
 
@@ -217,7 +224,11 @@ fn service_children(
         children.push(render::horizontal_pod_autoscaler(identity, autoscaling));
     }
     if let Some(monitoring) = &operation.monitoring {
-        children.extend(render::monitor(identity, monitoring, exposure));
+        let scraped = match ways.routes {
+            Some(_) => render::Scraped::Revisions,
+            None => render::Scraped::Root,
+        };
+        children.extend(render::monitor(identity, monitoring, exposure, scraped));
     }
     children.retain(|child| {
         child.kind.presence() == render::KindPresence::Always
@@ -277,11 +288,7 @@ fn own_exposure(draft: &Draft<'_>, record: &Record) -> Exposure {
 /// The Service by which a new colour is seen before the switch; in peace it leads to the stable one, so that who uses
 /// it always gets an answer.
 fn preview(draft: &Draft<'_>, identity: &Identity<'_>) -> Option<Child> {
-    let strategy = draft.observed.spec().operation.strategy();
-    let settings = strategy.blue_green.clone().unwrap_or_default();
-    if strategy.strategy_type() != StrategyType::BlueGreen
-        || settings.preview.unwrap_or_default() == Preview::Disabled
-    {
+    if !draft.observed.spec().operation.strategy().has_preview() {
         return None;
     }
     let state = &draft.situation.state;
@@ -338,6 +345,18 @@ fn allocate(draft: &Draft<'_>) -> Allocation {
         },
         State::Starting { candidate, .. } => starting(draft, candidate),
         State::Steady { stable, .. } => alone(draft, stable, wanted),
+        State::Rolling(change) if before_pods(draft, &change.candidate).is_some() => Allocation {
+            sizes: both(
+                &change.stable,
+                &change.candidate,
+                SizeTargets {
+                    leaving: wanted,
+                    coming: 0,
+                },
+            ),
+            waiting_for: before_pods(draft, &change.candidate),
+            ..alone(draft, &change.stable, wanted)
+        },
         State::Rolling(change) => match &change.course {
             Course::Steps(position) => stepping(draft, change, position),
             Course::Exchange | Course::FullSize => rolling(draft, change),
@@ -362,7 +381,22 @@ fn routes_only(draft: &Draft<'_>, revision: &str) -> Option<RouteTarget> {
     draft.by_routes().then(|| RouteTarget::only(revision))
 }
 
+/// No pod yet, because Jobs come first.
+fn before_pods(draft: &Draft<'_>, revision: &str) -> Option<String> {
+    match work::pre_deploy(draft, revision) {
+        WorkStanding::Done => None,
+        WorkStanding::Running(words) => Some(words),
+        WorkStanding::Failed(fault) => Some(fault.message),
+    }
+}
+
 fn starting(draft: &Draft<'_>, candidate: &str) -> Allocation {
+    if let Some(words) = before_pods(draft, candidate) {
+        return Allocation {
+            waiting_for: Some(words),
+            ..alone(draft, candidate, 0)
+        };
+    }
     let stray = draft.stray_pods();
     if stray > 0 && draft.strategy_type() == StrategyType::Recreate {
         let waiting_for = Some(format!("{stray} pods of other revisions to end"));
@@ -540,7 +574,8 @@ fn step_by_pods(
     if weight == 0 {
         // The candidate stands beside the stable one, no larger than the first step allows.
         let coming = stepping::entry_pods(draft, change, goal);
-        let coming = if position.in_force_at.is_some() {
+        // Pods that had a share end when the Service leads to them no more.
+        let coming = if position.in_force_at.is_some() || !draft.reaches(&change.candidate) {
             coming
         } else {
             coming.max(new.asked.min(wanted))
@@ -772,8 +807,7 @@ fn left_by_routes(draft: &Draft<'_>, back: &Return) -> bool {
         return !draft.routed(&back.candidate);
     }
     match draft.routes(&back.home()) {
-        RoutesStanding::InForce => back.weight == 0 || draft.routes_rest(),
-        RoutesStanding::Waiting(_) => back.weight == 0,
+        RoutesStanding::InForce | RoutesStanding::Waiting(_) => back.weight == 0 || draft.routes_rest(),
         RoutesStanding::Unwritten(_) => false,
     }
 }

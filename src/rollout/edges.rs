@@ -17,6 +17,8 @@ pub enum Edge {
     StartOver,
     /// A candidate goes out.
     Roll,
+    /// The Jobs before the candidate's first pod have succeeded.
+    PreDeployed,
     /// The step's pods are ready and its traffic is in force.
     InForce,
     /// The next step.
@@ -60,6 +62,7 @@ impl Edge {
             Self::Started => "Started",
             Self::StartOver => "StartOver",
             Self::Roll => "Roll",
+            Self::PreDeployed => "PreDeployed",
             Self::InForce => "InForce",
             Self::Advance => "Advance",
             Self::Reposition => "Reposition",
@@ -103,7 +106,7 @@ pub struct EdgeRow {
 use RolloutState::{Baking, Promoting, Returning, Rolling, Starting, Steady};
 
 /// All edges.
-pub const EDGES: [EdgeRow; 21] = [
+pub const EDGES: [EdgeRow; 22] = [
     EdgeRow {
         edge: Edge::Start,
         from: &[Starting, Steady, Rolling, Promoting, Baking, Returning],
@@ -131,7 +134,7 @@ pub const EDGES: [EdgeRow; 21] = [
         edge: Edge::StartOver,
         from: &[Starting],
         to: &[Starting],
-        when: "the spec resolves to c, and no pod of b is ready",
+        when: "the spec resolves to c, and no pod of b is ready; or a person asks to try failed preDeploy Jobs again",
         then: "checkpoint c; record c, its objects; b's objects are deleted",
     },
     EdgeRow {
@@ -141,6 +144,13 @@ pub const EDGES: [EdgeRow; 21] = [
         when: "the spec resolves to b, which is not rejected, not waiting for its next trial, not frozen, has a slot \
                where these are limited, and some pod is wanted",
         then: "checkpoint b; record b, its objects",
+    },
+    EdgeRow {
+        edge: Edge::PreDeployed,
+        from: &[Starting, Rolling],
+        to: &[Starting, Rolling],
+        when: "all Jobs of preDeploy have succeeded",
+        then: "checkpoint; b's record says so, for ever; b gets its first pods, and the deadline begins",
     },
     EdgeRow {
         edge: Edge::InForce,

@@ -26,6 +26,7 @@ mod stepping;
 mod steps;
 mod traffic;
 mod transition;
+mod work;
 
 pub use edges::{EDGES, Edge, EdgeRow};
 pub use observed::{

@@ -33,7 +33,8 @@ pub struct Observed {
     pub endpoints: Endpoints,
     /// The ready endpoints of its other Services, by Service.
     pub service_endpoints: BTreeMap<String, i32>,
-    /// Since when a route has been accepted as it is now. Absent: it is not.
+    /// Since when a route has been accepted as it is now, or has had nobody who carries an earlier form of it. Absent: it
+    /// may still be carried in an earlier form.
     pub accepted_since: BTreeMap<ChildKey, Timestamp>,
     /// Whether another rollout may begin.
     pub slot: Slot,
@@ -57,6 +58,11 @@ pub struct Observed {
     pub jobs: BTreeMap<String, JobView>,
     /// The calls over HTTP that this process has begun, by [`super::Call::key`].
     pub calls: BTreeMap<String, CallOutcome>,
+    /// What the Gateways of its routes can do, by namespace and name, where a step asks for what not all of them can and
+    /// they say it.
+    pub gateway_features: BTreeMap<(String, String), BTreeSet<String>>,
+    /// Routes of others that claim what ours claim, in words.
+    pub route_conflicts: Vec<String>,
     /// When the status was last written, as far as this process knows.
     pub last_status_write: Option<Timestamp>,
 }

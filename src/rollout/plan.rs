@@ -17,6 +17,7 @@ use super::scaling::Scaling;
 use super::state::State;
 use super::status::{self, Worth};
 use super::transition::{advance, ignore_stale_commands};
+use super::work::keeps_call;
 use crate::api::{DeletionPolicy, HistoryEntry, MicroserviceStatus, Role, Webhook, annotations};
 use crate::render::{Child, ChildKind};
 use crate::revision::RevisionDigest;
@@ -294,7 +295,22 @@ fn writes(draft: &Draft<'_>, wanted: &Desired) -> Vec<Step> {
     applies.sort_by_key(|apply| (apply.turn, apply.child.kind));
     let applies = applies.into_iter().map(|apply| Step::Apply(Box::new(apply)));
     let labels = stale_labels(draft).into_iter().map(Step::Label);
-    applies.chain(labels).chain(deletes(draft, wanted)).collect()
+    applies
+        .chain(labels)
+        .chain(calls(draft, wanted))
+        .chain(deletes(draft, wanted))
+        .collect()
+}
+
+/// Calls that are to begin, and those that nobody wants any more.
+fn calls(draft: &Draft<'_>, wanted: &Desired) -> Vec<Step> {
+    let known = &draft.observed.calls;
+    let begin = wanted.call.iter().filter(|call| !known.contains_key(&call.key));
+    let forget = known.keys().filter(|key| !keeps_call(draft, key));
+    let begin = begin.map(|call| Step::Call(Box::new(call.clone())));
+    begin
+        .chain(forget.map(|key| Step::ForgetCall(key.clone())))
+        .collect()
 }
 
 /// When a write has its turn: what is referred to first, then what gains pods, then traffic, then what loses pods.
@@ -473,10 +489,11 @@ fn still_needed(draft: &Draft<'_>, wanted: &Desired, kind: ChildKind, name: &str
         ChildKind::Deployment => {
             draft.has_own_service(name) && draft.counts(name).ready > 0 && still_routed(draft, wanted, name)
         }
+        // What a revision's Jobs said stays to be read while it is tried, or held back.
+        ChildKind::Job => draft.situation.state.candidate().is_some_and(belongs),
         ChildKind::ControllerRevision
         | ChildKind::ServiceAccount
         | ChildKind::NetworkPolicy
-        | ChildKind::Job
         | ChildKind::PodDisruptionBudget
         | ChildKind::HorizontalPodAutoscaler
         | ChildKind::Ingress

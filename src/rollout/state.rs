@@ -88,6 +88,8 @@ pub struct Position {
     pub in_force_at: Option<Timestamp>,
     /// Since when that is so no more; the deadline counts from here.
     pub wavering_since: Option<Timestamp>,
+    /// Since when its hooks have succeeded.
+    pub hooks_passed_at: Option<Timestamp>,
 }
 
 /// A step, or what comes after the last one.
@@ -220,6 +222,7 @@ impl Situation {
             weight: status.weight.clamp(0, 100),
             in_force_at: time(&status.in_force_at),
             wavering_since: time(&status.wavering_since),
+            hooks_passed_at: time(&status.hooks_passed_at),
         };
         let course = || match status.course.unwrap_or_default() {
             RolloutCourse::Exchange => Course::Exchange,
@@ -307,6 +310,7 @@ impl Situation {
             step_digest: None,
             in_force_at: None,
             wavering_since: None,
+            hooks_passed_at: None,
             weight: 0,
             effective_weight: 0,
             started_at: time(self.started_at),
@@ -363,6 +367,7 @@ impl Position {
         status.weight = self.weight;
         status.in_force_at = time(self.in_force_at);
         status.wavering_since = time(self.wavering_since);
+        status.hooks_passed_at = time(self.hooks_passed_at);
         match &self.stage {
             Stage::Step { number, digest } => {
                 status.step = Some(*number);

@@ -13,6 +13,7 @@ use super::scaling::{Scaling, managed_by_git};
 use super::state::{Change, Course, Held, Return, Stage, State};
 use super::stepping;
 use super::transition::{HELD, HeldBack, clock_stands, deadline_fault, held_back, home_fault, is_complete};
+use super::work::{self, WorkStanding};
 use crate::api::conditions::{ConditionStatus, ConditionType};
 use crate::api::{
     Blame, HistoryEntry, InventoryEntry, MicroserviceStatus, Phase, RevisionStatus, Role, RolloutStatus,
@@ -21,6 +22,7 @@ use crate::api::{
 use crate::health::{Assessment, Counts, Traffic, readiness};
 use crate::render::{ChildKind, Identity, pod_template};
 use crate::revision::{Record, changes};
+use crate::traffic::refusals;
 
 /// The reason of conditions while a person is waited for.
 const PAUSED: &str = "Paused";
@@ -207,6 +209,20 @@ fn summarise(draft: &mut Draft<'_>, before: &MicroserviceStatus, wanted: &Desire
         State::Fresh => unresolved(draft),
         State::Starting { candidate, progress } => {
             let waiting = wanted.waiting_for.clone().unwrap_or_default();
+            match work::pre_deploy(draft, &candidate) {
+                WorkStanding::Failed(fault) => {
+                    let value = draft.named(&candidate).trial_value();
+                    return Summary::stalled(
+                        &fault.reason,
+                        format!(
+                            "{}; change the spec, or ask for a retry of {value}",
+                            fault.message
+                        ),
+                    );
+                }
+                WorkStanding::Running(words) => return Summary::progressing("PreDeploying", words),
+                WorkStanding::Done => {}
+            }
             match draft.assess(&candidate, None, Traffic::None) {
                 Assessment::Fault(fault) => Summary::stalled(&fault.reason, fault.message),
                 _ if draft.deadline(progress) <= draft.now => {
@@ -365,6 +381,9 @@ fn changing(draft: &mut Draft<'_>, change: &Change, reason: &str, wanted: &Desir
             )
         }
         Assessment::Hold { message, .. } => Summary::progressing(HELD, message),
+        _ if change.stable_health == StableHealth::Broken && failed_work(draft, change).is_some() => {
+            Summary::stalled("NoHealthyTarget", failed_work(draft, change).unwrap_or_default())
+        }
         _ if past_deadline && change.stable_health == StableHealth::Broken => Summary::stalled(
             "NoHealthyTarget",
             deadline_fault(draft, &change.candidate).message,
@@ -387,6 +406,22 @@ fn changing(draft: &mut Draft<'_>, change: &Change, reason: &str, wanted: &Desir
             }
         }
     }
+}
+
+/// What failed of a candidate's Jobs and hooks.
+fn failed_work(draft: &Draft<'_>, change: &Change) -> Option<String> {
+    [
+        work::pre_deploy(draft, &change.candidate),
+        work::hooks(draft, change),
+    ]
+    .into_iter()
+    .find_map(|standing| match standing {
+        WorkStanding::Failed(fault) => Some(format!(
+            "{}: {}; {} did not serve before, so there is nothing to return to",
+            fault.reason, fault.message, change.stable
+        )),
+        WorkStanding::Running(_) | WorkStanding::Done => None,
+    })
 }
 
 fn returning(draft: &Draft<'_>, back: &Return, wanted: &Desired) -> Summary {
@@ -680,7 +715,10 @@ fn route_trouble(observed: &Observed, wanted: &Desired) -> Option<(&'static str,
             ));
         }
     }
-    wanted
+    if let Some(conflict) = observed.route_conflicts.first() {
+        return Some(("RouteConflict", conflict.clone()));
+    }
+    let refused = wanted
         .children
         .keys()
         .filter(|(kind, _)| matches!(kind, ChildKind::HttpRoute | ChildKind::GrpcRoute))
@@ -688,7 +726,12 @@ fn route_trouble(observed: &Observed, wanted: &Desired) -> Option<(&'static str,
             let live = observed.children.get(key)?;
             let parents = live.object.pointer("/status/parents")?.as_array()?;
             parents.iter().find_map(|parent| refused_by(&key.1, parent))
-        })
+        });
+    let strategy = observed.spec().operation.strategy();
+    refused.or_else(|| {
+        let unsupported = refusals(&crate::render::Exposure::of(exposure), &strategy);
+        (!unsupported.is_empty()).then(|| ("Unsupported", unsupported.join("; ")))
+    })
 }
 
 /// Why a parent does not take a route.
@@ -722,7 +765,7 @@ fn missing_monitor(observed: &Observed) -> Option<ChildKind> {
     let monitoring = observed.spec().operation.monitoring.as_ref()?;
     let exposure = crate::render::Exposure::of(&observed.spec().exposure);
     let identity = Identity::of(&observed.service, observed.namespace());
-    let kind = crate::render::monitor(&identity, monitoring, &exposure)?.kind;
+    let kind = crate::render::monitor(&identity, monitoring, &exposure, crate::render::Scraped::Root)?.kind;
     (!observed.served_kinds.contains(&kind)).then_some(kind)
 }
 

@@ -12,7 +12,8 @@ use super::steps::{
 };
 use super::traffic::{RouteTarget, RoutesStanding};
 use super::transition::{self, past_deadline, reject};
-use crate::api::{Blame, CoarseWeights, CommandOutcome, annotations};
+use super::work::{self, WorkStanding};
+use crate::api::{Blame, CoarseWeights, CommandOutcome, StableHealth, annotations};
 use crate::health::Fault;
 
 /// How a step stands.
@@ -36,6 +37,8 @@ pub enum WaitingOn {
     Pods,
     /// Routes or endpoints: under the deadline.
     Traffic,
+    /// Hooks, which have limits of their own.
+    Hooks,
     /// A person, because pods are too few for the weight.
     Person,
 }
@@ -117,7 +120,10 @@ pub fn may_move(draft: &Draft<'_>, change: &Change, position: &Position, goal: &
             RoutesStanding::Unwritten(_)
         )
     } else {
-        draft.reaches(&change.candidate) && goal.weight > 0 && coarse(draft, change, goal).is_none()
+        draft.reaches(&change.candidate)
+            && goal.weight > 0
+            && coarse(draft, change, goal).is_none()
+            && work::hooks(draft, change) == WorkStanding::Done
     };
     moved || (ready_to_move(draft, change, goal).is_none() && !transition::clock_stands(draft))
 }
@@ -134,6 +140,11 @@ fn ready_to_move(draft: &Draft<'_>, change: &Change, goal: &Goal) -> Option<Step
             format!("{ready} of {needed} pods of {} are ready", change.candidate)
         };
         return Some(StepStanding::waiting(WaitingOn::Pods, words));
+    }
+    if draft.by_routes()
+        && let Some(words) = draft.cannot_mirror(goal)
+    {
+        return Some(StepStanding::waiting(WaitingOn::Traffic, words));
     }
     if draft.by_routes() && goal.sends_requests() && draft.endpoints_of(&change.candidate) < needed {
         let words = format!("the endpoints of Service {} to be listed", change.candidate);
@@ -153,7 +164,27 @@ fn ready_to_move(draft: &Draft<'_>, change: &Change, goal: &Goal) -> Option<Step
             return Some(StepStanding::waiting(WaitingOn::Pods, words));
         }
     }
-    coarse(draft, change, goal)
+    if let Some(waiting) = coarse(draft, change, goal) {
+        return Some(waiting);
+    }
+    match work::hooks(draft, change) {
+        WorkStanding::Done => None,
+        WorkStanding::Running(words) => Some(StepStanding::waiting(WaitingOn::Hooks, words)),
+        WorkStanding::Failed(fault) => Some(StepStanding::waiting(WaitingOn::Hooks, fault.message)),
+    }
+}
+
+/// Whether the hooks of a step are to run: its pods are ready, and nothing else keeps its traffic from moving.
+pub fn hooks_are_due(draft: &Draft<'_>, change: &Change, position: &Position) -> bool {
+    let waiting = ready_to_move(draft, change, &goal(draft, position));
+    position.in_force_at.is_none()
+        && matches!(
+            waiting,
+            Some(StepStanding::Waiting {
+                on: WaitingOn::Hooks,
+                ..
+            })
+        )
 }
 
 /// Where pods are too few for the weight, and the strategy wants a person to know: `None` where one has said promote.
@@ -285,6 +316,7 @@ pub fn stepping(draft: &mut Draft<'_>, change: Change, position: Position) {
     }
     draft.wake_for_settling(&change.candidate);
     draft.wake_for_routes();
+    let position = pass_hooks(draft, &change, position);
     match (standing(draft, &change, &position), position.in_force_at) {
         (StepStanding::InForce, None) => in_force(draft, change, position),
         (StepStanding::InForce, Some(since)) => {
@@ -294,9 +326,17 @@ pub fn stepping(draft: &mut Draft<'_>, change: Change, position: Position) {
             end_of_step(draft, change, position, since);
         }
         (StepStanding::Waiting { on, .. }, _) => {
-            if on == WaitingOn::Person {
-                refuse_coarse(draft, &change, &position);
-                return;
+            match on {
+                WaitingOn::Person => return refuse_coarse(draft, &change, &position),
+                WaitingOn::Hooks => {
+                    if let WorkStanding::Failed(fault) = work::hooks(draft, &change)
+                        && change.stable_health == StableHealth::Healthy
+                    {
+                        reject(draft, &change, fault);
+                    }
+                    return;
+                }
+                WaitingOn::Pods | WaitingOn::Traffic => {}
             }
             if position.in_force_at.is_some() && position.wavering_since.is_none() {
                 return set_wavering(draft, Some(draft.now));
@@ -304,6 +344,19 @@ pub fn stepping(draft: &mut Draft<'_>, change: Change, position: Position) {
             past_deadline(draft, &change);
         }
     }
+}
+
+/// Notes that the hooks have succeeded: calls are remembered by a process only, and are not to be made again.
+fn pass_hooks(draft: &mut Draft<'_>, change: &Change, mut position: Position) -> Position {
+    let due = position.hooks_passed_at.is_none() && !goal(draft, &position).hooks.is_empty();
+    if due && work::hooks(draft, change) == WorkStanding::Done {
+        position.hooks_passed_at = Some(draft.now);
+        if let Some(present) = draft.situation.state.position_mut() {
+            present.hooks_passed_at = Some(draft.now);
+        }
+        draft.durable = Durable::Always;
+    }
+    position
 }
 
 fn set_wavering(draft: &mut Draft<'_>, since: Option<Timestamp>) {
@@ -482,10 +535,18 @@ fn weight_given(draft: &Draft<'_>, change: &Change, position: &Position) -> i32 
     given(draft, change, position, &goal).map_or(0, |goal| goal.weight)
 }
 
-/// The candidate's share in percent that the routes may still send it; at least 1 where they send it any request.
+/// The candidate's share in percent that the routes may still send it; at least 1 where any request may be on its way,
+/// also by what the routes were until a moment ago.
 pub fn weight_on_routes(draft: &Draft<'_>, change: &Change, position: &Position) -> i32 {
     let weight = weight_given(draft, change, position);
-    if draft.by_routes() && draft.routed(&change.candidate) {
+    let had = match &position.stage {
+        Stage::Step { number, .. } => {
+            let past = usize::try_from(number.saturating_sub(1)).unwrap_or(0);
+            draft.goals().iter().take(past).any(Goal::sends_requests)
+        }
+        Stage::Growing => true,
+    };
+    if draft.by_routes() && (draft.routed(&change.candidate) || (had && !draft.routes_rest())) {
         weight.max(1)
     } else if draft.by_routes() {
         0

@@ -176,6 +176,7 @@ pub fn position_at(goals: &[Goal], number: i32, weight: i32) -> Position {
         weight,
         in_force_at: None,
         wavering_since: None,
+        hooks_passed_at: None,
     }
 }
 
@@ -194,6 +195,7 @@ pub fn position_past(weight: i32) -> Position {
         weight,
         in_force_at: None,
         wavering_since: None,
+        hooks_passed_at: None,
     }
 }
 

@@ -3,6 +3,8 @@
 //! Routes name a Service of each revision, so that traffic moves by a write to the route alone, and no selector on its
 //! way ever flips.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use super::desired::TrafficTarget;
@@ -145,8 +147,12 @@ impl Draft<'_> {
         }
     }
 
-    /// The ready endpoints of a revision's own Service.
+    /// The ready endpoints of a revision's own Service, once gateways have had the time to learn of it: one that was
+    /// only just made has endpoints before everybody knows them.
     pub fn endpoints_of(&self, revision: &str) -> i32 {
+        if self.known_from(revision).is_some_and(|known| known > self.now) {
+            return 0;
+        }
         self.observed
             .service_endpoints
             .get(revision)
@@ -161,6 +167,17 @@ impl Draft<'_> {
             .children
             .get(&(ChildKind::Service, revision.to_owned()));
         live.is_some_and(|live| live.ownership != Ownership::Foreign && live.deleting == Deleting::No)
+    }
+
+    /// When gateways know a Service.
+    fn known_from(&self, service: &str) -> Option<Timestamp> {
+        let live = self
+            .observed
+            .children
+            .get(&(ChildKind::Service, service.to_owned()))?;
+        let made = live.object.pointer("/metadata/creationTimestamp")?.as_str()?;
+        let seconds = self.observed.spec().operation.strategy().settle_seconds();
+        Some(later(made.parse().ok()?, seconds))
     }
 
     /// Whether a live route leads to a revision's own Service.
@@ -200,8 +217,36 @@ impl Draft<'_> {
         }
     }
 
+    /// The Gateway that cannot mirror requests although a goal asks for it, in words. It may answer all of them with an
+    /// error, so the route is not even written.
+    pub fn cannot_mirror(&self, goal: &Goal) -> Option<String> {
+        let percent = goal.mirror_percent.filter(|percent| *percent > 0)?;
+        let needed = if percent < 100 {
+            ["HTTPRouteRequestMirror", "HTTPRouteRequestPercentageMirror"].as_slice()
+        } else {
+            ["HTTPRouteRequestMirror"].as_slice()
+        };
+        let features = self.observed.gateway_features.iter();
+        let lacking = |known: &BTreeSet<String>| needed.iter().find(|one| !known.contains(**one));
+        let mut words = features.filter_map(|((namespace, name), known)| {
+            let lacking = lacking(known)?;
+            Some(format!(
+                "Gateway {namespace}/{name} cannot mirror requests so: its GatewayClass does not list {lacking}; leave \
+                 out mirrorPercent"
+            ))
+        });
+        words.next()
+    }
+
     /// How far the routes are as `target` wants them.
     pub fn routes(&self, target: &RouteTarget) -> RoutesStanding {
+        if let Some(words) = target
+            .share
+            .as_ref()
+            .and_then(|share| self.cannot_mirror(&share.goal))
+        {
+            return RoutesStanding::Unwritten(words);
+        }
         let strategy = self.observed.spec().operation.strategy();
         let identity = Identity::of(&self.observed.service, self.observed.namespace());
         let exposure = super::desired::exposure(self, &TrafficTarget::Nobody);
@@ -257,6 +302,19 @@ impl Draft<'_> {
         !self.by_routes() || self.routes(target) == RoutesStanding::InForce
     }
 
+    /// The same on a way back, which no route may hold up that nobody carries: it is enough that no earlier form of any
+    /// of them is carried any more.
+    pub fn routes_have_left_for(&self, home: &RouteTarget) -> bool {
+        if !self.by_routes() {
+            return true;
+        }
+        match self.routes(home) {
+            RoutesStanding::InForce => true,
+            RoutesStanding::Waiting(_) => self.routes_rest(),
+            RoutesStanding::Unwritten(_) => false,
+        }
+    }
+
     /// When what is written to the routes will have settled.
     pub fn wake_for_routes(&mut self) {
         let seconds = self.observed.spec().operation.strategy().settle_seconds();
@@ -266,6 +324,12 @@ impl Draft<'_> {
             .values()
             .map(|since| later(*since, seconds));
         self.wakes.extend(due);
+        let live = self.situation.state.live();
+        let known: Vec<Timestamp> = live
+            .into_iter()
+            .filter_map(|name| self.known_from(name))
+            .collect();
+        self.wakes.extend(known);
     }
 
     /// Since when all routes that live have been in force as they are; `None`: one of them is not.

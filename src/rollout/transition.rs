@@ -16,13 +16,14 @@ use super::state::{Change, Course, Held, Progress, Return, State};
 use super::status::shortened;
 use super::stepping::{self, stepping};
 use super::traffic::{RouteTarget, RoutesStanding};
+use super::work::{self, WorkStanding};
 use crate::api::conditions::ConditionType;
 use crate::api::{
     Blame, CommandOutcome, CommandStatus, MicroserviceStatus, Phase, ReturnCause, RolloutCourse,
     StableHealth, StrategyType, annotations,
 };
 use crate::health::{Assessment, Fault};
-use crate::revision::{Record, VerdictNote};
+use crate::revision::{PreDeployed, Record, VerdictNote};
 
 /// The reason of condition Reconciling while stable shows the same as the candidate.
 pub const HELD: &str = "Hold";
@@ -50,6 +51,9 @@ fn step(draft: &mut Draft<'_>) {
         return repair(draft, &lost);
     }
     make_notes_good(draft);
+    if draft.by_routes() {
+        draft.wake_for_routes();
+    }
     match draft.situation.state.clone() {
         State::Fresh => fresh(draft),
         State::Starting { candidate, progress } => starting(draft, &candidate, progress),
@@ -123,7 +127,23 @@ pub fn clock_stands(draft: &Draft<'_>) -> bool {
         }
         State::Fresh | State::Starting { .. } | State::Steady { .. } | State::Returning(_) => false,
     };
-    held || draft.suspended() || draft.paused() || draft.wanted() == 0
+    held || draft.suspended() || draft.paused() || draft.wanted() == 0 || works_before_pods(draft)
+}
+
+/// Whether Jobs before the first pod are under way: they have limits of their own.
+fn works_before_pods(draft: &Draft<'_>) -> bool {
+    let candidate = match &draft.situation.state {
+        State::Starting { candidate, .. } => candidate,
+        State::Rolling(change) => &change.candidate,
+        State::Fresh
+        | State::Steady { .. }
+        | State::Promoting(_)
+        | State::Baking(_)
+        | State::Returning(_) => {
+            return false;
+        }
+    };
+    matches!(work::pre_deploy(draft, candidate), WorkStanding::Running(_))
 }
 
 /// Whether it has been our turn for half of the deadline: all pods that are asked for are ready, and nobody asked for
@@ -346,6 +366,12 @@ fn rest_on(draft: &mut Draft<'_>, stable: String) {
             draft.situation.trial = verdict.map_or(1, |verdict| verdict.trial);
             let progress = Progress::none(draft.now);
             let course = unknown_course(draft, &candidate);
+            // What routes give it is not made more; where they have left it, it was perhaps only just.
+            let weight = if draft.has_own_service(&candidate) {
+                draft.weight_by_routes(&candidate).max(1)
+            } else {
+                100
+            };
             draft.enter(
                 Edge::Repair,
                 State::Returning(Return {
@@ -354,7 +380,7 @@ fn rest_on(draft: &mut Draft<'_>, stable: String) {
                     cause,
                     progress,
                     course,
-                    weight: 100,
+                    weight,
                 }),
             );
         }
@@ -485,8 +511,43 @@ fn starting(draft: &mut Draft<'_>, candidate: &str, progress: Progress) {
             },
         );
     }
+    if starting_work(draft, candidate).is_some() {
+        return;
+    }
     let deadline = draft.deadline(progress);
     draft.wake(deadline);
+}
+
+/// The Jobs before the first pod of the first revision: `None` where they are done. One that failed is tried again on
+/// request.
+fn starting_work(draft: &mut Draft<'_>, candidate: &str) -> Option<()> {
+    let start = |draft: &Draft<'_>| State::Starting {
+        candidate: candidate.to_owned(),
+        progress: Progress::none(draft.now),
+    };
+    match work::pre_deploy(draft, candidate) {
+        WorkStanding::Done if note_pre_deployed(draft, candidate) => {
+            let state = start(draft);
+            draft.enter(Edge::PreDeployed, state);
+            Some(())
+        }
+        WorkStanding::Done => None,
+        WorkStanding::Running(_) => Some(()),
+        WorkStanding::Failed(_) => {
+            let trial = draft.situation.trial;
+            if commands::retry(draft.observed, candidate, trial) {
+                draft.done(
+                    commands::RETRY,
+                    format!("{candidate}/{trial}"),
+                    CommandOutcome::Done,
+                );
+                draft.situation.trial = trial.saturating_add(1);
+                let state = start(draft);
+                draft.enter(Edge::StartOver, state);
+            }
+            Some(())
+        }
+    }
 }
 
 // --- nothing under way
@@ -863,6 +924,9 @@ fn rolling(draft: &mut Draft<'_>, change: Change) {
     if interrupted(draft, &change).is_some() || wanted == 0 {
         return;
     }
+    if before_pods(draft, &change).is_some() {
+        return;
+    }
     if let Course::Steps(position) = change.course.clone() {
         return stepping(draft, change, position);
     }
@@ -885,6 +949,43 @@ fn rolling(draft: &mut Draft<'_>, change: Change) {
     } else if at_once && stable.counts.ready == 0 && candidate.counts.ready > 0 && draft.stray_pods() == 0 {
         draft.enter(Edge::PromoteAtOnce, State::Promoting(change));
     }
+}
+
+/// The Jobs before the candidate's first pod: `None` where they are done.
+fn before_pods(draft: &mut Draft<'_>, change: &Change) -> Option<()> {
+    match work::pre_deploy(draft, &change.candidate) {
+        WorkStanding::Done if note_pre_deployed(draft, &change.candidate) => {
+            // The deadline begins with the pods.
+            let progress = Progress::none(draft.now);
+            let change = Change {
+                progress,
+                ..change.clone()
+            };
+            draft.enter(Edge::PreDeployed, State::Rolling(change));
+            Some(())
+        }
+        WorkStanding::Done => None,
+        WorkStanding::Running(_) => Some(()),
+        WorkStanding::Failed(fault) => {
+            if change.stable_health == StableHealth::Healthy {
+                reject(draft, change, fault);
+            }
+            Some(())
+        }
+    }
+}
+
+/// Notes on the record that the Jobs before its first pod have succeeded, so that they never run again for it. Answers
+/// whether that was news.
+fn note_pre_deployed(draft: &mut Draft<'_>, revision: &str) -> bool {
+    let Some(record) = draft.records.get_mut(revision) else {
+        return false;
+    };
+    let news = record.notes.pre_deployed == PreDeployed::No && !record.data.input.spec.pre_deploy.is_empty();
+    if news {
+        record.notes.pre_deployed = PreDeployed::Succeeded;
+    }
+    news
 }
 
 fn promoting(draft: &mut Draft<'_>, change: Change) {
@@ -1107,7 +1208,7 @@ fn returning(draft: &mut Draft<'_>, back: &Return) {
         && left.asked == 0
         && left.counts.live == 0
         && draft.in_force(&back.stable)
-        && draft.routes_in_force(&back.home())
+        && draft.routes_have_left_for(&back.home())
     {
         return returned(draft, back);
     }

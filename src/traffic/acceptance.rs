@@ -40,12 +40,59 @@ pub fn acceptance(kind: ChildKind, object: &Value) -> Acceptance {
     }
 }
 
+/// Whether nobody carries an earlier form of a live route object: all who have spoken about it have spoken about it as
+/// it is now, be it that they do not take it. Whom nobody has spoken for, like a Gateway that does not exist, carries
+/// nothing.
+fn is_followed(kind: ChildKind, object: &Value) -> bool {
+    match kind {
+        ChildKind::HttpRoute | ChildKind::GrpcRoute => {
+            let generation = number(object, "/metadata/generation");
+            let namespace = text(object, "/metadata/namespace");
+            let parents: Vec<Parent<'_>> = list(object, "/spec/parentRefs")
+                .iter()
+                .map(|wanted| Parent::of(wanted, namespace))
+                .collect();
+            let of_these = |said: &&Value| {
+                said.get("parentRef")
+                    .is_some_and(|of| parents.contains(&Parent::of(of, namespace)))
+            };
+            let is_current = |said: &Value| {
+                list(said, "/conditions")
+                    .iter()
+                    .any(|c| text(c, "/type") == "Accepted" && number(c, "/observedGeneration") == generation)
+            };
+            list(object, "/status/parents")
+                .iter()
+                .filter(of_these)
+                .all(is_current)
+        }
+        ChildKind::VirtualService => !matches!(by_istio(object), Acceptance::Waiting(_)),
+        ChildKind::ControllerRevision
+        | ChildKind::ConfigMap
+        | ChildKind::Secret
+        | ChildKind::ServiceAccount
+        | ChildKind::NetworkPolicy
+        | ChildKind::Deployment
+        | ChildKind::Service
+        | ChildKind::Job
+        | ChildKind::PodDisruptionBudget
+        | ChildKind::HorizontalPodAutoscaler
+        | ChildKind::Ingress
+        | ChildKind::ServiceMonitor
+        | ChildKind::PodMonitor => true,
+    }
+}
+
 /// What tells one form of a live route object from another: a word about one says nothing about the other.
 ///
 /// Annotations are not counted by the generation, and the share of a canary of ingress-nginx is one. Others that people
-/// and controllers write there do not matter.
-pub fn form(kind: ChildKind, uid: &str, object: &Value) -> String {
-    let mut form = format!("{uid}/{}", number(object, "/metadata/generation"));
+/// and controllers write there do not matter. `None` while somebody still carries an earlier form.
+pub fn form(kind: ChildKind, uid: &str, object: &Value) -> Option<String> {
+    if !is_followed(kind, object) {
+        return None;
+    }
+    let accepted = acceptance(kind, object) == Acceptance::Accepted;
+    let mut form = format!("{uid}/{}/{accepted}", number(object, "/metadata/generation"));
     if kind == ChildKind::Ingress {
         let notes = object.pointer("/metadata/annotations").and_then(Value::as_object);
         for (key, value) in notes.into_iter().flatten() {
@@ -54,7 +101,7 @@ pub fn form(kind: ChildKind, uid: &str, object: &Value) -> String {
             }
         }
     }
-    form
+    Some(form)
 }
 
 fn by_parents(object: &Value) -> Acceptance {

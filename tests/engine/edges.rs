@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use microservice_operator::rollout::{EDGES, Edge};
 
-use super::scenarios::{back, first, lost, people, steps, update};
+use super::scenarios::{back, first, lost, people, steps, update, work};
 
 macro_rules! edges {
     ($($edge:ident: $($room:ident::$scenario:ident),+;)*) => {
@@ -36,6 +36,7 @@ edges! {
     StartOver: first::a_first_revision_that_is_never_healthy_waits_for_another;
     Repair: lost::the_status_is_lost_in_peace, lost::the_status_is_impossible, lost::the_record_of_stable_is_lost;
     Roll: update::rolling_update, update::recreate;
+    PreDeployed: work::jobs_come_before_pods;
     InForce: steps::canary_by_pods;
     Advance: steps::canary_by_pods;
     Reposition: steps::the_steps_are_edited;

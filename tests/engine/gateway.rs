@@ -33,6 +33,8 @@ struct Route {
     form: String,
     written: Timestamp,
     accepted: Option<Timestamp>,
+    /// Whether it was refused or forgotten as it is: it is carried in no form then.
+    refused: bool,
     /// Any of these may be in use; the newest is the last.
     configs: Vec<Config>,
 }
@@ -91,9 +93,11 @@ impl Gateway {
                 form: String::new(),
                 written: now,
                 accepted: None,
+                refused: false,
                 configs: Vec::new(),
             });
             route.form = form;
+            route.refused = false;
             route.written = now;
             route.accepted = (!says_status(key.0)).then_some(now);
             if route.configs.last() != Some(&config) {
@@ -127,25 +131,36 @@ impl Gateway {
                 continue;
             };
             match &self.taking {
-                Taking::Accepts if route.accepted.is_none() && now >= route.written + due => {
+                Taking::Accepts
+                    if (route.accepted.is_none() || route.refused) && now >= route.written + due =>
+                {
                     set_parents(
                         &mut stored.object,
                         &[("Accepted", "True", ""), ("ResolvedRefs", "True", "")],
                     );
                     route.accepted = Some(now);
+                    if std::mem::take(&mut route.refused) {
+                        route.configs.push(leads_to(key.0, &stored.object));
+                    }
                 }
                 Taking::Refuses(words) if now >= route.written + due => {
                     set_parents(
                         &mut stored.object,
                         &[("Accepted", "False", words), ("ResolvedRefs", "True", "")],
                     );
-                    route.accepted = None;
+                    if !std::mem::replace(&mut route.refused, true) {
+                        route.accepted = Some(now);
+                        route.configs.push(Config::new());
+                    }
                 }
                 Taking::Loses => {
                     if stored.object["status"] != Value::Null {
                         stored.object["status"] = Value::Null;
                     }
-                    route.accepted = None;
+                    if !std::mem::replace(&mut route.refused, true) {
+                        route.accepted = Some(now);
+                        route.configs.push(Config::new());
+                    }
                 }
                 Taking::Accepts | Taking::Refuses(_) | Taking::Silent => {}
             }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use microservice_operator::api::{
-    Blame, MicroserviceStatus, RolloutCourse, RolloutState, RolloutStatus, StableHealth, StrategyType,
-    annotations, labels,
+    Blame, MicroserviceStatus, RolloutCourse, RolloutState, RolloutStatus, Router, StableHealth,
+    StrategyType, annotations, labels,
 };
 use microservice_operator::health::{Counts, Scheduling, readiness};
 use microservice_operator::render::ChildKind;
@@ -66,6 +66,14 @@ pub fn moment(world: &mut World) {
     let troubled = world.cluster.pods.iter().filter(|pod| pod.is_troubled());
     let troubled: Vec<String> = troubled.map(|pod| pod.revision.clone()).collect();
     let now = world.now;
+    // It lasts until one of its pods is ready again, also where those in trouble are gone by then.
+    let mut known = std::mem::take(&mut world.laws.troubled);
+    for (revision, last) in &mut known {
+        if world.cluster.ready(revision) == 0 {
+            *last = now;
+        }
+    }
+    world.laws.troubled = known;
     world
         .laws
         .troubled
@@ -156,7 +164,9 @@ fn claims(world: &World, observed: &Observed, plan: &Plan) {
     ) else {
         return;
     };
-    if !by_routes(world, before) || disturbed(world) {
+    // Whoever names another router in the middle has pods share the traffic from then on.
+    let by_pods = observed.spec().operation.strategy().router() == Router::Service;
+    if !by_routes(world, before) || by_pods || disturbed(world) {
         return;
     }
     let ours = |service: &String| service.starts_with(NAME) && service != NAME;
@@ -631,6 +641,12 @@ fn sizes(world: &World, observed: &Observed, rollout: &RolloutStatus, before: &V
             .sum::<i32>()
     };
     let (was, is) = (sum(&before.objects), sum(&world.api.objects));
+    // The stable one may have what carries all traffic at any time: so it takes the candidate's share back.
+    let candidate = rollout.candidate.as_deref().unwrap_or_default();
+    let beside = asked(&world.api.objects, candidate);
+    if beside <= asked(&before.objects, candidate) && is - beside <= wanted {
+        return;
+    }
     if is > most.max(was) {
         broken(
             world,

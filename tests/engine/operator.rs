@@ -9,9 +9,10 @@ use microservice_operator::api::{Blame, Microservice};
 use microservice_operator::health::Fault;
 use microservice_operator::render::{ChildKind, KindPresence};
 use microservice_operator::rollout::{
-    ChildKey, Endpoints, Failure, Observed, Plan, ReplicasHolder, Step, Turn, Worth, is_route, plan,
+    CallOutcome, ChildKey, Endpoints, Failure, JobView, Observed, Plan, ReplicasHolder, Step, Turn, Worth,
+    is_route, plan,
 };
-use microservice_operator::traffic::{Acceptance, acceptance, form};
+use microservice_operator::traffic::form;
 
 use super::api_server::{Stored, WriteError};
 use super::cluster::Pod;
@@ -174,8 +175,20 @@ impl World {
                     .deployments
                     .insert(key.1.clone(), stored.deployment(failure));
             }
+            if key.0 == ChildKind::Job {
+                let view = JobView {
+                    outcome: self
+                        .jobs
+                        .get(&self.job_tag(&stored))
+                        .cloned()
+                        .unwrap_or(microservice_operator::health::JobOutcome::Running),
+                    words: None,
+                };
+                observed.jobs.insert(key.1.clone(), view);
+            }
             observed.children.insert(key, stored.live(&uid));
         }
+        observed.calls = self.calls.clone();
         for pod in &view.pods {
             observed
                 .pods
@@ -201,6 +214,11 @@ impl World {
         self.reconcile();
     }
 
+    /// Something happened that is not in the caches.
+    pub fn trigger(&mut self) {
+        self.memory.seen = None;
+    }
+
     fn nothing_new(&self) -> bool {
         let Some(seen) = &self.memory.seen else {
             return false;
@@ -222,10 +240,9 @@ impl World {
         let mut accepted = BTreeMap::new();
         for (key, stored) in view.objects.iter().filter(|(key, _)| is_route(key.0)) {
             let live = stored.live(&uid);
-            if acceptance(key.0, &live.object) != Acceptance::Accepted {
+            let Some(form) = form(key.0, &live.uid, &live.object) else {
                 continue;
-            }
-            let form = form(key.0, &live.uid, &live.object);
+            };
             let since = match self.memory.accepted.get(key) {
                 Some((known, since)) if *known == form => *since,
                 Some(_) | None => self.now,
@@ -352,8 +369,16 @@ impl World {
                 self.cluster.label(label);
                 Ok(())
             }
-            // This world has nobody to call: a call stays under way.
-            Step::Call(_) | Step::ForgetCall(_) => Ok(()),
+            Step::Call(call) => {
+                let hook = call.key.rsplit('/').next().unwrap();
+                let outcome = self.hooks.get(hook).cloned().unwrap_or(CallOutcome::Running);
+                self.calls.insert(call.key.clone(), outcome);
+                Ok(())
+            }
+            Step::ForgetCall(key) => {
+                self.calls.remove(key);
+                Ok(())
+            }
         };
         self.overlay(step);
         done?;

@@ -292,7 +292,11 @@ fn happen(world: &mut World, event: &Event) {
             world.run(*seconds);
             world.thaw();
         }
-        Event::LoseStatus => world.lose_status(),
+        Event::LoseStatus => {
+            // Nobody remembers who had traffic a moment ago.
+            world.disturb_for(20);
+            world.lose_status();
+        }
         Event::LoseRecords => world
             .api
             .objects
@@ -601,7 +605,7 @@ prop_compose! {
             course: [None, Some(RolloutCourse::Exchange), Some(RolloutCourse::FullSize), Some(RolloutCourse::Steps)]
                 [usize::try_from(seq.rem_euclid(4)).unwrap()],
             step_digest: (trial % 2 == 0).then(|| words.chars().take(10).collect()),
-            in_force_at: retry_at.clone(), wavering_since: None, retry_at,
+            in_force_at: retry_at.clone(), wavering_since: None, hooks_passed_at: None, retry_at,
         }
     }
 }

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use microservice_operator::api::{MicroserviceStatus, Phase, RolloutState, RolloutStatus, annotations};
+use microservice_operator::health::JobOutcome;
 use microservice_operator::render::ChildKind;
 use microservice_operator::revision::SnapshotSource;
 use microservice_operator::rollout::{
-    ChildKey, Edge, EventDraft, Observed, Plan, ReplicasHolder, Slot, Source, Step,
+    CallOutcome, ChildKey, Edge, EventDraft, Observed, Plan, ReplicasHolder, Slot, Source, Step,
 };
 use microservice_operator::traffic::leads_to;
 use serde_json::{Value, json};
@@ -42,6 +43,12 @@ pub struct World {
     pub sources: BTreeMap<SnapshotSource, Source>,
     /// Why Deployments cannot make pods, by revision.
     pub quota: BTreeMap<String, String>,
+    /// How Jobs end, by the first word of their command; what is not there runs on.
+    pub jobs: BTreeMap<String, JobOutcome>,
+    /// How calls end, by their hook; what is not there runs on.
+    pub hooks: BTreeMap<String, CallOutcome>,
+    /// The calls that a process remembers.
+    pub calls: BTreeMap<String, CallOutcome>,
     /// How many writes there were.
     pub writes: usize,
     /// What was written, one line each.
@@ -66,6 +73,9 @@ impl World {
             faults: Faults::default(),
             sources: BTreeMap::new(),
             quota: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            hooks: BTreeMap::new(),
+            calls: BTreeMap::new(),
             writes: 0,
             journal: Vec::new(),
             taken: Vec::new(),
@@ -232,7 +242,13 @@ impl World {
 
     /// What is lost by now and in the next minutes is somebody else's doing.
     pub fn disturb(&mut self) {
-        self.laws.disturbed = Some(self.now + SignedDuration::from_secs(300));
+        self.disturb_for(300);
+    }
+
+    /// The same for so many seconds.
+    pub fn disturb_for(&mut self, seconds: i64) {
+        let until = self.now + SignedDuration::from_secs(seconds);
+        self.laws.disturbed = self.laws.disturbed.max(Some(until));
     }
 
     /// A child is deleted by hand.
@@ -389,6 +405,29 @@ impl World {
             "{journal}\nphase {:?}: {:?}\n{:#?}",
             status.phase, status.message, status.rollout
         ))
+    }
+
+    /// The first word of a Job's command.
+    pub fn job_tag(&self, job: &Stored) -> String {
+        let command = job.object.pointer("/spec/template/spec/containers/0/command/0");
+        command.and_then(Value::as_str).unwrap_or_default().to_owned()
+    }
+
+    /// From now on a Job ends so.
+    pub fn job_ends(&mut self, command: &str, outcome: JobOutcome) {
+        self.jobs.insert(command.to_owned(), outcome);
+        self.trigger();
+    }
+
+    /// From now on a call of this hook ends so, also one that is under way.
+    pub fn call_ends(&mut self, hook: &str, outcome: &CallOutcome) {
+        self.hooks.insert(hook.to_owned(), outcome.clone());
+        let under_way = self
+            .calls
+            .iter_mut()
+            .filter(|(key, _)| key.ends_with(&format!("/{hook}")));
+        under_way.for_each(|(_, known)| *known = outcome.clone());
+        self.trigger();
     }
 
     // --- the journal

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::api::{Monitoring, PortProtocol, Router};
-use crate::render::{Child, Identity, Selection, monitor, network_policy, service, urls};
+use crate::render::{Child, Identity, Scraped, Selection, monitor, network_policy, service, urls};
 use crate::traffic;
 
 fn routes(identity: &Identity<'_>, exposure: &Exposure) -> Vec<Child> {
@@ -453,6 +453,7 @@ fn metrics_are_found_where_they_are() {
             &identity(),
             &monitoring,
             &Exposure::of(&spec(json!({"ports": ports}))),
+            Scraped::Root,
         )?;
         let spec = &child.object["spec"];
         let endpoints = if spec["endpoints"].is_null() {
@@ -514,7 +515,7 @@ fn a_renamed_port_is_monitored_under_its_new_name() {
         {"name": "metrics", "containerPort": 9100},
     ]));
     let exposure = Exposure::union(&stable, &candidate);
-    let child = monitor(&identity(), &Monitoring::default(), &exposure).unwrap();
+    let child = monitor(&identity(), &Monitoring::default(), &exposure, Scraped::Root).unwrap();
     assert_eq!(child.object["spec"]["endpoints"][0]["port"], "metrics");
     assert_eq!(
         exposure.container_ports,

@@ -12,3 +12,4 @@ mod scale;
 mod status;
 pub mod steps;
 pub mod update;
+pub mod work;

@@ -1,0 +1,314 @@
+//! The way back from each place of a release by steps, proven on the requests that real gateways and Services carry
+//! meanwhile.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use e2e::audit::OPERATOR;
+use e2e::environment::say;
+use e2e::gateway::{Gateway, route_accepted};
+use e2e::load::{Connections, Load, Requests};
+use e2e::measure::assert_reaction;
+use e2e::release::{
+    ROUTE, ROUTE_OBJECT, abort, by_gateway, by_hand, canary, in_force, in_state, promote, rollout, served_by,
+};
+use e2e::status::StatusExt;
+use e2e::{Manifest, Scenario, eventually, misbehave, podinfo, scenario};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use microservice_operator::api::{Blame, Microservice, Phase, RolloutState};
+use serde_json::json;
+
+const WEIGHTS: [i32; 4] = [5, 25, 50, 100];
+/// Requests after which a version that gave none of the answers is taken for gone.
+const MANY: u64 = 300;
+
+/// Requests of every kind to one place.
+struct Callers(Vec<(String, Load)>);
+
+impl Callers {
+    fn start(place: &str, requests: &Requests) -> Self {
+        let kinds = [
+            Connections::PerRequest,
+            Connections::KeptAlive,
+            Connections::Http2,
+        ];
+        let start = |connections: Connections| {
+            let load = requests.clone().connections(connections).rate(150.0).start();
+            (format!("{place}, {connections:?}"), load)
+        };
+        Self(kinds.into_iter().map(start).collect())
+    }
+
+    /// Panics unless only `version` answers from now on.
+    async fn assert_only(&self, version: &str) {
+        for (name, load) in &self.0 {
+            let tally = load.seen_since(load.mark(), MANY).await;
+            assert_eq!(tally.versions(), [version], "{name}");
+        }
+    }
+
+    /// Panics where one request failed. Answers how many there were.
+    fn assert_spotless(self) -> u64 {
+        let mut sum = 0;
+        for (_, load) in self.0 {
+            let tally = load.stop();
+            tally.assert_spotless();
+            sum += tally.sent();
+        }
+        sum
+    }
+
+    /// When a version answered last.
+    fn latest(&self, version: &str) -> Option<Timestamp> {
+        let all = self.0.iter();
+        all.filter_map(|(_, load)| load.seen().latest.get(version).copied())
+            .max()
+    }
+
+    fn of(&self, version: &str) -> u64 {
+        self.0.iter().map(|(_, load)| load.seen().of(version)).sum()
+    }
+}
+
+/// podinfo behind a Gateway, with a release of steps that a person ends. HTTP/2 is spoken without TLS.
+fn service(gateway: &Gateway) -> Manifest {
+    podinfo("web", "1.0.0")
+        .env("PODINFO_H2C", "true")
+        .spec(json!({"replicas": 2}))
+        .spec(by_gateway(gateway, "web"))
+        .spec(canary(by_hand(&WEIGHTS)))
+}
+
+/// Says promote until a step is in force.
+async fn go_to(s: &Scenario, step: i32) -> Microservice {
+    for before in 1..step {
+        let found = in_force(s, "web", before).await;
+        promote(s, &found).await;
+    }
+    in_force(s, "web", step).await
+}
+
+/// Goes out to a step, or to the bake, and back by a person's word.
+async fn assert_way_back(s: &Scenario, step: Option<i32>) {
+    let gateway = Gateway::start(s).await;
+    let first = service(&gateway);
+    let stable = s.deploy(&first).await.stable().unwrap();
+    let requests = gateway.requests("web");
+    served_by(&requests, "1.0.0").await;
+    let root = Requests::to(s.address("web", "http").await);
+    // kube-proxy follows the EndpointSlices a moment later.
+    served_by(&root, "1.0.0").await;
+    let outside = Callers::start("by the Gateway", &requests);
+    let inside = Callers::start("by the Service", &root.repeating());
+    outside.assert_only("1.0.0").await;
+
+    // Long enough for the abort to come in time.
+    let bake = json!({"strategy": {"bakeSeconds": 60}});
+    s.apply(&first.spec(bake).version("1.1.0")).await;
+    let found = match step {
+        Some(step) => go_to(s, step).await,
+        None => {
+            let found = go_to(s, 4).await;
+            promote(s, &found).await;
+            in_state(s, "web", RolloutState::Baking).await
+        }
+    };
+    let mark: Vec<_> = outside.0.iter().map(|(_, load)| load.mark()).collect();
+    for ((_, load), mark) in outside.0.iter().zip(mark) {
+        load.seen_since(mark, MANY).await;
+    }
+    assert!(outside.of("1.1.0") > 0);
+    if step.is_some() {
+        assert_eq!(inside.of("1.1.0"), 0);
+    }
+    abort(s, &found).await;
+    let said = Timestamp::now();
+    let after = s.taken_back("web").await;
+    let status = after.said();
+    assert_eq!(after.stable().unwrap(), stable);
+    assert_eq!(status.phase, Some(Phase::Degraded));
+    assert_eq!(
+        rollout(&after).cause.map(|cause| (cause.blame, cause.reason)),
+        Some((Blame::Person, "Aborted".to_owned()))
+    );
+    let candidate = after.candidate().unwrap();
+    assert_eq!(s.pods_of(&candidate).await.len(), 0);
+    outside.assert_only("1.0.0").await;
+    inside.assert_only("1.0.0").await;
+    let latest = outside.latest("1.1.0").expect("it answered once");
+    let words = step.map_or("the bake".to_owned(), |step| {
+        format!("{} %", WEIGHTS[usize::try_from(step - 1).unwrap()])
+    });
+    let sum = outside.assert_spotless() + inside.assert_spotless();
+    say(&format!(
+        "measured: {}: back from {words}: the candidate's last answer by the Gateway {:.3} s after the abort; {sum} \
+         requests, none failed",
+        s.name,
+        latest.duration_since(said).as_secs_f64()
+    ));
+}
+
+#[test]
+fn back_from_5_percent_no_request_fails() {
+    scenario("back-5")
+        .real_pods()
+        .run(async |s| assert_way_back(s, Some(1)).await);
+}
+
+#[test]
+fn back_from_25_percent_no_request_fails() {
+    scenario("back-25")
+        .real_pods()
+        .run(async |s| assert_way_back(s, Some(2)).await);
+}
+
+#[test]
+fn back_from_50_percent_no_request_fails() {
+    scenario("back-50")
+        .real_pods()
+        .run(async |s| assert_way_back(s, Some(3)).await);
+}
+
+#[test]
+fn back_from_100_percent_no_request_fails() {
+    scenario("back-100")
+        .real_pods()
+        .run(async |s| assert_way_back(s, Some(4)).await);
+}
+
+#[test]
+fn back_from_the_bake_no_request_fails() {
+    scenario("back-bake")
+        .real_pods()
+        .run(async |s| assert_way_back(s, None).await);
+}
+
+#[test]
+fn a_candidate_that_crashes_at_half_of_the_traffic_hurts_until_the_weights_are_back_and_no_longer() {
+    scenario("back-crash").real_pods().run(async |s| {
+        let gateway = Gateway::start(s).await;
+        let first = misbehave("web", "1.0.0")
+            .spec(json!({"replicas": 4}))
+            .spec(by_gateway(&gateway, "web"))
+            .spec(canary(by_hand(&[50])));
+        let stable = s.deploy(&first).await.stable().unwrap();
+        let requests = gateway.requests("web").connections(Connections::KeptAlive);
+        served_by(&requests, "1.0.0").await;
+        let pods = s.record::<Pod>();
+        let load = requests.rate(500.0).start();
+        s.apply(&first.version("1.1.0")).await;
+        in_force(s, "web", 1).await;
+        load.seen_since(load.mark(), 500).await.assert_share("1.1.0", 0.5);
+        load.seen().assert_spotless();
+
+        // More than one failed exit is too many.
+        let candidate = s.candidate("web").await;
+        let victims = s.pods_of(&candidate).await;
+        assert_eq!(victims.len(), 2);
+        for pod in &victims {
+            s.tell(pod, "/exit?code=3").await;
+        }
+        let mut evidence = Vec::new();
+        for victim in &victims {
+            let name = victim.name_any();
+            let ended = pods
+                .first("the exit", |pod| {
+                    pod.name_any() == name
+                        && pod
+                            .status
+                            .iter()
+                            .flat_map(|status| status.container_statuses.iter().flatten())
+                            .any(|container| {
+                                container
+                                    .state
+                                    .iter()
+                                    .chain(&container.last_state)
+                                    .any(|state| state.terminated.is_some())
+                            })
+                })
+                .await;
+            evidence.push(ended);
+        }
+        let evidence = evidence.into_iter().max_by_key(|sighting| sighting.at).unwrap();
+        assert_reaction(s, "web", &stable, &evidence).await;
+        let back = eventually("the weights to be written back", async || {
+            let requests = s.audit.requests(OPERATOR);
+            requests
+                .into_iter()
+                .filter(|r| r.writes() && r.accepted() && r.resource == "httproutes")
+                .find(|r| r.answered >= evidence.at)
+                .ok_or_else(|| "no write".to_owned())
+        })
+        .await;
+        route_accepted(s, "HTTPRoute", ROUTE_OBJECT).await;
+        let in_force_by = back.answered + SignedDuration::from_secs(1);
+        s.taken_back("web").await;
+        load.seen_since(load.mark(), 500).await;
+        let tally = load.stop();
+        let hurt = tally.failures.len();
+        let last = tally.failures.last().map(|(at, _)| *at);
+        say(&format!(
+            "measured: {}: {hurt} of {} requests failed ({:?}), the last one {:.3} s after the weights were written back, \
+             the candidate's last answer {:.3} s after",
+            s.name,
+            tally.sent(),
+            tally.failed,
+            last.map_or(f64::NAN, |at| at.duration_since(back.answered).as_secs_f64()),
+            tally.latest["1.1.0"].duration_since(back.answered).as_secs_f64(),
+        ));
+        let late: Vec<_> = tally.failures.iter().filter(|(at, _)| *at > in_force_by).collect();
+        assert!(late.is_empty(), "failed after the weights were back in force: {late:?}");
+        assert!(tally.latest["1.1.0"] < in_force_by);
+    });
+}
+
+#[test]
+fn a_route_that_nobody_carries_holds_the_release_by_name_and_takes_it_back_at_the_deadline() {
+    scenario("back-parent").real_pods().run(async |s| {
+        let gateway = Gateway::start(s).await;
+        let first = podinfo("web", "1.0.0")
+            .spec(json!({"replicas": 2}))
+            .spec(by_gateway(&gateway, "web"))
+            .spec(canary(by_hand(&[50])));
+        let stable = s.deploy(&first).await.stable().unwrap();
+        let requests = gateway.requests("web");
+        served_by(&requests, "1.0.0").await;
+        let load = requests.rate(200.0).start();
+        let inside = s.load("web").await;
+        // The old parent stays in force while both revisions live.
+        let lost = json!([{"name": "absent"}]);
+        let second = first.spec(json!({
+            "strategy": {"progressDeadlineSeconds": 10},
+            "routes": [
+                {"name": ROUTE, "hosts": [gateway.host("web")], "gateway": {"parentRefs": [gateway.parent()]}},
+                {"name": "second", "hosts": [gateway.host("two")], "gateway": {"parentRefs": lost}},
+            ],
+        }));
+        s.apply(&second.version("1.1.0")).await;
+        let parent = format!("Gateway {}/absent", s.namespace);
+        let waiting = s
+            .wait_for("web", "to name the parent", |found| {
+                let words = found.said().rollout.and_then(|rollout| rollout.waiting_for);
+                words.is_some_and(|words| words.contains(&parent))
+            })
+            .await;
+        assert_eq!(waiting.state(), Some(RolloutState::Rolling));
+        let after = s.taken_back("web").await;
+        assert_eq!(after.stable().unwrap(), stable);
+        let cause = rollout(&after).cause.unwrap();
+        assert_eq!(
+            (cause.blame, cause.reason.as_str()),
+            (Blame::Environment, "RouteNotInForce")
+        );
+        assert!(cause.message.contains(&parent), "{}", cause.message);
+        assert_eq!(after.revision(&after.candidate().unwrap()).unwrap().rejected, None);
+        assert!(rollout(&after).retry_at.is_some());
+        let mark = load.mark();
+        assert_eq!(load.seen_since(mark, MANY).await.versions(), ["1.0.0"]);
+        load.stop().assert_spotless();
+        let inside = inside.stop();
+        inside.assert_spotless();
+        assert_eq!(inside.versions(), ["1.0.0"]);
+    });
+}
