@@ -852,7 +852,8 @@ fn homeward(draft: &Draft<'_>, back: &Return, pace: Pace) -> (TrafficTarget, Opt
         if failed == 0 || back.weight == 0 || (warm && routable) || left {
             return (only(&back.stable), Some(back.home()));
         }
-        let keeps = if back.weight >= 100 || home == 0 {
+        let unknown = draft.endpoints_of(&back.stable) == 0 && !draft.routed(&back.stable);
+        let keeps = if back.weight >= 100 || home == 0 || unknown {
             RouteTarget::only(&back.candidate)
         } else {
             RouteTarget {

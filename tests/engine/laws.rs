@@ -647,6 +647,11 @@ fn sizes(world: &World, observed: &Observed, rollout: &RolloutStatus, before: &V
     if beside <= asked(&before.objects, candidate) && is - beside <= wanted {
         return;
     }
+    // In a course of steps pods that are too many by a smaller number of replicas go in the same breath.
+    let is = match rollout.course {
+        Some(RolloutCourse::Steps) => beside + (is - beside).min(wanted),
+        Some(RolloutCourse::Exchange | RolloutCourse::FullSize) | None => is,
+    };
     if is > most.max(was) {
         broken(
             world,

@@ -646,3 +646,74 @@ fn lives_that_once_broke_a_law() {
     ];
     live(1, &events);
 }
+
+#[test]
+fn lives_by_steps_that_once_broke_a_law() {
+    use Event::{
+        Away, Behave, Command, CrashIn, Image, LoseStatus, Pass, Replicas, Rollback, Routes, Served, Slow,
+        Steps, Strategy, Suspend, Taking,
+    };
+    // Steps are edited while nothing may go on.
+    live_by_steps(
+        1,
+        0,
+        1,
+        0,
+        &[Image(57), Served(false, 5), Suspend(true), Steps(6)],
+    );
+    // An operator that was away does not know since when routes have rested, and no event tells it.
+    let events = [
+        Image(29),
+        Pass(24),
+        Pass(37),
+        Steps(0),
+        Away(1),
+        Rollback(1, 56),
+        Image(108),
+    ];
+    live_by_steps(1, 0, 1, 0, &events);
+    // A step of all traffic by pods.
+    live_by_steps(1, 0, 0, 0, &[Replicas(3), Image(9), Steps(4)]);
+    // The routes go, and the change with them.
+    live_by_steps(1, 0, 1, 0, &[Image(1), Routes(0), Away(2), Image(92)]);
+    // More pods are wanted on the way back.
+    live_by_steps(1, 0, 1, 0, &[Image(22), Taking(0, 3), Image(39), Replicas(2)]);
+    // Nobody remembers who had a share.
+    live_by_steps(1, 0, 3, 0, &[Image(121), Taking(0, 3), Image(18), LoseStatus]);
+    // What is returned to is lost on the way.
+    let lost = Behave(188, Behaviour::NeverReady);
+    live_by_steps(2, 2, 1, 1, &[Image(9), Pass(2), Image(185), Image(192), lost]);
+    // The strategy has no steps any more when a person goes back.
+    let events = [Image(13), Replicas(2), Rollback(47, 216), Strategy(1), Image(22)];
+    live_by_steps(1, 0, 1, 0, &events);
+    // A step of no traffic after one of some.
+    let events = [
+        Slow(13),
+        Image(237),
+        Strategy(0),
+        Steps(0),
+        Image(117),
+        CrashIn(2),
+        Image(0),
+        Steps(7),
+        Image(1),
+        Pass(42),
+        Command(3, 7),
+    ];
+    live_by_steps(1, 0, 3, 0, &events);
+    // A status that is lost gives a candidate nothing.
+    let events = [
+        Routes(1),
+        Image(85),
+        Taking(0, 3),
+        Suspend(true),
+        Replicas(2),
+        LoseStatus,
+    ];
+    live_by_steps(1, 0, 0, 0, &events);
+    // A coarse step in place of one that had traffic.
+    live_by_steps(2, 8, 0, 0, &[Image(1), Pass(2), Steps(11)]);
+    // A route that is refused while its Service is about to go.
+    let events = [Image(1), Strategy(0), LoseStatus, Taking(1, 18)];
+    live_by_steps(1, 0, 3, 0, &events);
+}
