@@ -1,6 +1,7 @@
-//! The operator's library. The rooms `api`, `revision`, `render`, `traffic`, `health` and `rollout` are pure: they decide over
-//! data and touch neither the network nor a clock. `controller` is the only room that talks to the API server.
+//! The operator's library. The rooms `api`, `revision`, `render`, `traffic`, `health`, `analysis` and `rollout` are pure:
+//! they decide over data and touch neither the network nor a clock. `controller` is the only room that talks to the API server.
 
+pub mod analysis;
 pub mod api;
 pub mod cli;
 pub mod controller;

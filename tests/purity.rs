@@ -5,7 +5,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const PURE_ROOMS: [&str; 6] = ["api", "revision", "render", "traffic", "health", "rollout"];
+const PURE_ROOMS: [&str; 7] = [
+    "api", "revision", "render", "traffic", "health", "analysis", "rollout",
+];
 
 /// What a pure room must not name, and why.
 const FORBIDDEN: [(&str, &str); 12] = [
