@@ -1,7 +1,7 @@
 //! What the requests say about a candidate: from the pods' own counters to a verdict. Pure: what was scraped comes in as
 //! bytes, and time as an argument.
 //!
-//! [`read`] takes a pod's requests from what it exposes, and [`Judge`] weighs the bad requests of the candidate against those of the stable revision and against an objective.
+//! [`read`] takes a pod's requests from what it exposes, [`Tally`] sums them up for each revision, and [`Judge`] weighs the bad requests of the candidate against those of the stable revision and against an objective.
 
 mod conventions;
 mod count;
@@ -11,6 +11,7 @@ mod judge;
 mod odds;
 mod probe_paths;
 mod reading;
+mod tally;
 
 #[cfg(test)]
 mod reading_tests;
@@ -21,3 +22,4 @@ pub use exposition::{Malformed, Sample, samples};
 pub use judge::{Cause, Clearing, Judge, Look, Open, Ruling, Standard, Terms, Verdict};
 pub use probe_paths::ProbePaths;
 pub use reading::{Bound, Indicator, Reading, Source, Unreadable, read};
+pub use tally::{Comparability, Origin, Scrape, Side, Tally};

@@ -8,7 +8,7 @@ use super::plan::Call;
 use super::replicas::{Pace, Room, Size, SizeTargets, exchange, go_home, stand_still, towards};
 use super::state::{Change, Course, Position, Return, Stage, State};
 use super::stepping::{self, StepStanding};
-use super::steps::{Goal, goal_at, goal_before};
+use super::steps::{Goal, goal_at};
 use super::traffic::{RevisionShare, RouteTarget, RoutesStanding};
 use super::transition::clock_stands;
 use super::work::{self, WantedWork, WorkStanding};
@@ -513,9 +513,8 @@ pub fn stable_pods(draft: &Draft<'_>, change: &Change, goal: &Goal) -> i32 {
 fn stepping(draft: &Draft<'_>, change: &Change, position: &Position) -> Allocation {
     let goals = draft.goals();
     let goal = goal_at(&goals, position);
-    let before = goal_before(&goals, position);
-    let moves = stepping::may_move(draft, change, position, &goal);
-    let present = if moves { Some(&goal) } else { before.as_ref() };
+    let present = stepping::given(draft, change, position, &goal);
+    let present = present.as_ref();
     let (sizes, traffic) = if draft.by_routes() || !draft.served() {
         let sizes = step_sizes(draft, change, position, &goal);
         (sizes, serving(draft, &change.stable, &change.candidate))
@@ -575,7 +574,8 @@ fn step_by_pods(
     if weight == 0 {
         // The candidate stands beside the stable one, no larger than the first step allows.
         let coming = stepping::entry_pods(draft, change, goal);
-        let coming = if position.in_force_at.is_some() {
+        // Pods that had a share end when the Service leads to them no more.
+        let coming = if position.in_force_at.is_some() || !draft.reaches(&change.candidate) {
             coming
         } else {
             coming.max(new.asked.min(wanted))
@@ -783,7 +783,7 @@ fn returning(draft: &Draft<'_>, back: &Return) -> Allocation {
     );
     let (traffic, routes) = homeward(draft, back, pace);
     // Ready pods end only when no request can be on its way to them any more.
-    if draft.by_routes() && failed.counts.ready > 0 && !left_by_routes(draft, back) {
+    if failed.counts.ready > 0 && !left_by_routes(draft, back) {
         targets.leaving = targets.leaving.max(failed.asked);
     }
     Allocation {
@@ -802,8 +802,11 @@ fn returning(draft: &Draft<'_>, back: &Return) -> Allocation {
 /// Whether the routes have left the candidate for so long that nothing is on its way to it. Where they never led to it,
 /// there is nothing to wait for.
 fn left_by_routes(draft: &Draft<'_>, back: &Return) -> bool {
-    let home = RouteTarget::only(&back.stable);
-    match draft.routes(&home) {
+    if !draft.by_routes() {
+        // The spec has no routes any more that could lead elsewhere: those that live are about to go.
+        return !draft.routed(&back.candidate);
+    }
+    match draft.routes(&back.home()) {
         RoutesStanding::InForce | RoutesStanding::Waiting(_) => back.weight == 0 || draft.routes_rest(),
         RoutesStanding::Unwritten(_) => false,
     }
@@ -844,11 +847,13 @@ fn homeward(draft: &Draft<'_>, back: &Return, pace: Pace) -> (TrafficTarget, Opt
     if draft.by_routes() {
         let routable = warm && draft.endpoints_of(&draft.route_service(&back.stable)) > 0
             || draft.route_service(&back.stable) != back.stable;
-        // Pods that carry all of the stable revision's share already can take the rest as well as they did before.
-        if failed == 0 || back.weight == 0 || (warm && routable) {
-            return (only(&back.stable), Some(RouteTarget::only(&back.stable)));
+        // What has left does not come back because more pods are wanted by now, or one of them is lost.
+        let left = home > 0 && !draft.routed(&back.candidate);
+        if failed == 0 || back.weight == 0 || (warm && routable) || left {
+            return (only(&back.stable), Some(back.home()));
         }
-        let keeps = if back.weight >= 100 {
+        let unknown = draft.endpoints_of(&back.stable) == 0 && !draft.routed(&back.stable);
+        let keeps = if back.weight >= 100 || home == 0 || unknown {
             RouteTarget::only(&back.candidate)
         } else {
             RouteTarget {
@@ -859,7 +864,7 @@ fn homeward(draft: &Draft<'_>, back: &Return, pace: Pace) -> (TrafficTarget, Opt
                 }),
             }
         };
-        let root = if draft.selects_only(&back.candidate) {
+        let root = if draft.selects_only(&back.candidate) || home == 0 {
             &back.candidate
         } else {
             &back.stable

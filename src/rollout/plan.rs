@@ -232,6 +232,9 @@ pub fn plan(observed: &Observed, now: Timestamp) -> Plan {
     advance(&mut draft);
     ignore_stale_commands(&mut draft);
     let wanted = desired(&draft);
+    if rest_is_awaited(&draft, &wanted) {
+        draft.wakes.extend(draft.rest_at());
+    }
     let status = status::build(&mut draft, &wanted);
     let worth = status::worth(observed.service.status.as_ref(), &status);
     let mut steps = Vec::new();
@@ -462,7 +465,7 @@ fn deletes(draft: &Draft<'_>, wanted: &Desired) -> Vec<Step> {
         ours && unwanted
             && !unreadable
             && live.deleting == Deleting::No
-            && !still_mounted(draft, wanted, *kind, name)
+            && !still_needed(draft, wanted, *kind, name)
     });
     superfluous
         .map(|((kind, name), live)| {
@@ -475,8 +478,9 @@ fn deletes(draft: &Draft<'_>, wanted: &Desired) -> Vec<Step> {
         .collect()
 }
 
-/// Configuration of a revision stays until its last pod is gone, and copies of Secrets as long as its record.
-fn still_mounted(draft: &Draft<'_>, wanted: &Desired, kind: ChildKind, name: &str) -> bool {
+/// Configuration of a revision stays until its last pod is gone, copies of Secrets as long as its record, and what
+/// answers requests as long as some may come.
+fn still_needed(draft: &Draft<'_>, wanted: &Desired, kind: ChildKind, name: &str) -> bool {
     let belongs =
         |revision: &str| name == revision || name.strip_prefix(revision).is_some_and(|s| s.starts_with('-'));
     match kind {
@@ -488,12 +492,15 @@ fn still_mounted(draft: &Draft<'_>, wanted: &Desired, kind: ChildKind, name: &st
         ChildKind::Secret => wanted.records.iter().any(|revision| belongs(revision)),
         // A route that leads to it, or did a moment ago, goes first.
         ChildKind::Service => name != draft.observed.name() && still_routed(draft, wanted, name),
+        // Requests may be on their way to its pods, also where nobody remembers that it had a share.
+        ChildKind::Deployment => {
+            draft.has_own_service(name) && draft.counts(name).ready > 0 && still_routed(draft, wanted, name)
+        }
         // What a revision's Jobs said stays to be read while it is tried, or held back.
         ChildKind::Job => draft.situation.state.candidate().is_some_and(belongs),
         ChildKind::ControllerRevision
         | ChildKind::ServiceAccount
         | ChildKind::NetworkPolicy
-        | ChildKind::Deployment
         | ChildKind::PodDisruptionBudget
         | ChildKind::HorizontalPodAutoscaler
         | ChildKind::Ingress
@@ -503,6 +510,16 @@ fn still_mounted(draft: &Draft<'_>, wanted: &Desired, kind: ChildKind, name: &st
         | ChildKind::ServiceMonitor
         | ChildKind::PodMonitor => false,
     }
+}
+
+/// Whether something is to end as soon as nothing comes from an earlier form of the routes: no event tells when that is.
+fn rest_is_awaited(draft: &Draft<'_>, wanted: &Desired) -> bool {
+    let left_over = |(kind, name): &ChildKey| {
+        *kind == ChildKind::Service
+            && name != draft.observed.name()
+            && !wanted.children.contains_key(&(*kind, name.clone()))
+    };
+    draft.situation.state.live().len() > 1 || draft.observed.children.keys().any(left_over)
 }
 
 /// Whether a route leads to a Service, or all of them left it only just.

@@ -300,6 +300,21 @@ fn steady(draft: &mut Draft<'_>, before: &MicroserviceStatus, stable: &str, held
                         target.name
                     ),
                 ),
+                Some(HeldBack::Routed(stable)) => Summary::progressing(
+                    "RolloutPending",
+                    format!(
+                        "{stable} serves; {} goes out when the routes have left Service {stable} for Service {}",
+                        target.name,
+                        draft.observed.name()
+                    ),
+                ),
+                Some(HeldBack::Unrouted(stable)) => Summary::progressing(
+                    "RolloutPending",
+                    format!(
+                        "{stable} serves; {} goes out when Service {stable}, which routes are to lead to, has endpoints",
+                        target.name
+                    ),
+                ),
                 None => Summary::progressing("RolloutPending", format!("{} is about to go out", target.name)),
             };
         }

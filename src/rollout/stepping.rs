@@ -240,7 +240,13 @@ pub fn standing(draft: &Draft<'_>, change: &Change, position: &Position) -> Step
     }
     let share = share(draft, change, &goal);
     let candidate = draft.size(&change.candidate);
-    if candidate.counts.ready < share.candidate || candidate.asked != share.candidate {
+    // By routes those that are too many go when the traffic has left them: not before it is in force.
+    let sized = if draft.by_routes() {
+        candidate.asked >= share.candidate
+    } else {
+        candidate.asked == share.candidate
+    };
+    if candidate.counts.ready < share.candidate || !sized {
         let words = format!(
             "{} of {} pods of {} are ready",
             candidate.counts.ready, share.candidate, change.candidate
@@ -295,6 +301,10 @@ pub fn standing(draft: &Draft<'_>, change: &Change, position: &Position) -> Step
 /// Takes the edges of a course of steps.
 pub fn stepping(draft: &mut Draft<'_>, change: Change, position: Position) {
     if let Some(moved) = repositioned(&draft.goals(), &position) {
+        let moved = match moved.stage {
+            Stage::Step { .. } => moved,
+            Stage::Growing => position_past(weight_given(draft, &change, &position)),
+        };
         return enter(draft, Edge::Reposition, change, moved);
     }
     let (stable, candidate) = (draft.counts(&change.stable), draft.counts(&change.candidate));
@@ -302,7 +312,7 @@ pub fn stepping(draft: &mut Draft<'_>, change: Change, position: Position) {
         return draft.enter(Edge::PromoteAtOnce, State::Promoting(change));
     }
     if position.stage != Stage::Growing && skipped(draft, &change) {
-        let past = position_past(&position);
+        let past = position_past(weight_given(draft, &change, &position));
         return enter(draft, Edge::Skip, change, past);
     }
     draft.wake_for_settling(&change.candidate);
@@ -512,17 +522,44 @@ pub fn route_fault(draft: &Draft<'_>, change: &Change) -> Option<Fault> {
     })
 }
 
-/// The candidate's share in percent that the routes may still send it; at least 1 where they send it any request.
+/// What the candidate is given by now: as long as traffic has not moved, what it had before. That is what the step before
+/// says, unless steps were edited meanwhile: then it is what the routes give it, so that an edit alone moves no traffic.
+pub fn given(draft: &Draft<'_>, change: &Change, position: &Position, goal: &Goal) -> Option<Goal> {
+    if may_move(draft, change, position, goal) {
+        return Some(goal.clone());
+    }
+    let before = goal_before(&draft.goals(), position);
+    if !draft.by_routes() {
+        return before;
+    }
+    let weight = before.as_ref().map_or(0, |before| before.weight);
+    let live = draft.weight_by_routes(&change.candidate);
+    let sends = before.as_ref().is_some_and(Goal::sends_requests);
+    let unedited = live == weight && (!sends || draft.routed(&change.candidate));
+    if unedited || live > weight.max(goal.weight) {
+        return before;
+    }
+    Some(Goal::share(live))
+}
+
+/// The candidate's share in percent by now.
+fn weight_given(draft: &Draft<'_>, change: &Change, position: &Position) -> i32 {
+    let goal = goal(draft, position);
+    given(draft, change, position, &goal).map_or(0, |goal| goal.weight)
+}
+
+/// The candidate's share in percent that the routes may still send it; at least 1 where any request may be on its way,
+/// also by what the routes were until a moment ago.
 pub fn weight_on_routes(draft: &Draft<'_>, change: &Change, position: &Position) -> i32 {
-    let goals = draft.goals();
-    let before = goal_before(&goals, position).map_or(0, |goal| goal.weight);
-    let goal = goal_at(&goals, position);
-    let weight = if may_move(draft, change, position, &goal) {
-        goal.weight
-    } else {
-        before
+    let weight = weight_given(draft, change, position);
+    let had = match &position.stage {
+        Stage::Step { number, .. } => {
+            let past = usize::try_from(number.saturating_sub(1)).unwrap_or(0);
+            draft.goals().iter().take(past).any(Goal::sends_requests)
+        }
+        Stage::Growing => true,
     };
-    if draft.by_routes() && draft.routed(&change.candidate) {
+    if draft.by_routes() && (draft.routed(&change.candidate) || (had && !draft.routes_rest())) {
         weight.max(1)
     } else if draft.by_routes() {
         0

@@ -131,13 +131,16 @@ fn goal(step: &CanaryStep, weight: i32) -> Goal {
     }
 }
 
-/// The goal of a position.
+/// The goal of a position. A step that was edited away keeps its weight for as long as nothing may go on.
 pub fn goal_at(goals: &[Goal], position: &Position) -> Goal {
-    let known = match &position.stage {
-        Stage::Step { number, .. } => index(*number).and_then(|index| goals.get(index)),
-        Stage::Growing => None,
-    };
-    known.cloned().unwrap_or_else(|| Goal::growing(position.weight))
+    match &position.stage {
+        Stage::Step { number, digest } => index(*number)
+            .and_then(|index| goals.get(index))
+            .filter(|goal| goal.digest() == *digest)
+            .cloned()
+            .unwrap_or_else(|| Goal::share(position.weight)),
+        Stage::Growing => Goal::growing(position.weight),
+    }
 }
 
 /// The goal before a position; `None` before the first one, where the candidate has nothing.
@@ -146,7 +149,8 @@ pub fn goal_before(goals: &[Goal], position: &Position) -> Option<Goal> {
         Stage::Step { number, .. } => index(number.saturating_sub(1))
             .and_then(|index| goals.get(index))
             .cloned(),
-        Stage::Growing => goals.last().cloned(),
+        // Of steps that were skipped nothing was given.
+        Stage::Growing => Some(Goal::share(position.weight)),
     }
 }
 
@@ -184,14 +188,14 @@ pub fn position_after(goals: &[Goal], position: &Position) -> Position {
     }
 }
 
-/// All steps done.
-pub fn position_past(position: &Position) -> Position {
+/// All steps done, with the share that the candidate has by now.
+pub fn position_past(weight: i32) -> Position {
     Position {
         stage: Stage::Growing,
+        weight,
         in_force_at: None,
         wavering_since: None,
         hooks_passed_at: None,
-        ..position.clone()
     }
 }
 
@@ -207,7 +211,7 @@ pub fn repositioned(goals: &[Goal], position: &Position) -> Option<Position> {
         return None;
     }
     if goals.is_empty() {
-        return Some(position_past(position));
+        return Some(position_past(position.weight));
     }
     let numbered = || (1..).zip(goals);
     if let Some((moved, _)) = numbered().find(|(_, goal)| goal.digest() == *digest) {

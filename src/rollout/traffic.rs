@@ -9,8 +9,9 @@ use jiff::Timestamp;
 
 use super::desired::TrafficTarget;
 use super::draft::{Draft, later};
-use super::observed::{ChildKey, LiveChild};
+use super::observed::{ChildKey, Deleting, LiveChild, Ownership};
 use super::plan::{owner, stamped};
+use super::state::Return;
 use super::steps::Goal;
 use crate::api::{RolloutCourse, StepAffinity, StrategyType};
 use crate::render::{ChildKind, Identity, KindPresence};
@@ -21,7 +22,7 @@ use crate::traffic::{self, Acceptance, Share, Split};
 pub struct RouteTarget {
     /// The revision that gets the rest.
     pub rest: String,
-    /// The one that gets a share.
+    /// The one that gets a share, or did.
     pub share: Option<RevisionShare>,
 }
 
@@ -50,11 +51,16 @@ impl RouteTarget {
         }
         Self {
             rest: stable.to_owned(),
-            share: goal.sends_requests().then(|| RevisionShare {
+            share: Some(RevisionShare {
                 revision: candidate.to_owned(),
                 goal: goal.clone(),
             }),
         }
+    }
+
+    /// All back to the stable revision, from a candidate that may have had a share.
+    pub fn home(stable: &str, candidate: &str) -> Self {
+        Self::step(stable, candidate, &Goal::share(0))
     }
 
     /// The share of a revision in percent.
@@ -73,7 +79,18 @@ impl RouteTarget {
             || self
                 .share
                 .as_ref()
-                .is_some_and(|share| share.revision == revision)
+                .is_some_and(|share| share.revision == revision && share.goal.sends_requests())
+    }
+}
+
+impl Return {
+    /// Where the routes are to lead in the end.
+    pub fn home(&self) -> RouteTarget {
+        if self.weight > 0 {
+            RouteTarget::home(&self.stable, &self.candidate)
+        } else {
+            RouteTarget::only(&self.stable)
+        }
     }
 }
 
@@ -94,7 +111,11 @@ impl Draft<'_> {
         let strategy = self.observed.spec().operation.strategy();
         let stepped = match self.situation.state.course() {
             Some(RolloutCourse::Exchange) => false,
-            Some(RolloutCourse::FullSize | RolloutCourse::Steps) => true,
+            // What has begun by pods ends so: routes that come in the middle lead to the root Service until then.
+            Some(RolloutCourse::FullSize | RolloutCourse::Steps) => {
+                let live = self.situation.state.live();
+                live.into_iter().any(|revision| self.has_own_service(revision))
+            }
             None => matches!(
                 strategy.strategy_type(),
                 StrategyType::Canary | StrategyType::BlueGreen
@@ -139,6 +160,15 @@ impl Draft<'_> {
             .unwrap_or(0)
     }
 
+    /// Whether a revision has a Service of its own: as long as routes may lead to it, it stays.
+    pub fn has_own_service(&self, revision: &str) -> bool {
+        let live = self
+            .observed
+            .children
+            .get(&(ChildKind::Service, revision.to_owned()));
+        live.is_some_and(|live| live.ownership != Ownership::Foreign && live.deleting == Deleting::No)
+    }
+
     /// When gateways know a Service.
     fn known_from(&self, service: &str) -> Option<Timestamp> {
         let live = self
@@ -154,6 +184,14 @@ impl Draft<'_> {
     pub fn routed(&self, revision: &str) -> bool {
         self.live_routes()
             .any(|(key, live)| traffic::leads_to(key.0, &live.object).contains_key(revision))
+    }
+
+    /// The most that a live route gives a revision, in percent.
+    pub fn weight_by_routes(&self, revision: &str) -> i32 {
+        self.live_routes()
+            .filter_map(|(key, live)| traffic::leads_to(key.0, &live.object).get(revision).copied())
+            .max()
+            .unwrap_or(0)
     }
 
     fn live_routes(&self) -> impl Iterator<Item = (&ChildKey, &LiveChild)> {
@@ -173,8 +211,8 @@ impl Draft<'_> {
                 mirror_percent: share.goal.mirror_percent,
             }),
             affinity: match &target.share {
-                Some(_) => affinity.unwrap_or_default(),
-                None => StepAffinity::Disabled,
+                Some(share) if share.goal.sends_requests() => affinity.unwrap_or_default(),
+                Some(_) | None => StepAffinity::Disabled,
             },
         }
     }
@@ -259,19 +297,18 @@ impl Draft<'_> {
         waiting.map_or(RoutesStanding::InForce, RoutesStanding::Waiting)
     }
 
-    /// Whether all traffic of the routes goes to one revision; also where they split nothing. Routes that are not
-    /// accepted cannot lead elsewhere by our doing.
-    pub fn routes_lead_only_to(&self, revision: &str) -> bool {
-        !self.by_routes() || self.routes(&RouteTarget::only(revision)) == RoutesStanding::InForce
+    /// Whether the routes are in force as `target` wants them; also where they split nothing.
+    pub fn routes_in_force(&self, target: &RouteTarget) -> bool {
+        !self.by_routes() || self.routes(target) == RoutesStanding::InForce
     }
 
     /// The same on a way back, which no route may hold up that nobody carries: it is enough that no earlier form of any
     /// of them is carried any more.
-    pub fn routes_have_left_for(&self, home: &str) -> bool {
+    pub fn routes_have_left_for(&self, home: &RouteTarget) -> bool {
         if !self.by_routes() {
             return true;
         }
-        match self.routes(&RouteTarget::only(home)) {
+        match self.routes(home) {
             RoutesStanding::InForce => true,
             RoutesStanding::Waiting(_) => self.routes_rest(),
             RoutesStanding::Unwritten(_) => false,

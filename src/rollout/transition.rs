@@ -366,6 +366,13 @@ fn rest_on(draft: &mut Draft<'_>, stable: String) {
             };
             draft.situation.trial = verdict.map_or(1, |verdict| verdict.trial);
             let progress = Progress::none(draft.now);
+            let course = unknown_course(draft, &candidate);
+            // What routes give it is not made more; where they have left it, it was perhaps only just.
+            let weight = if draft.has_own_service(&candidate) {
+                draft.weight_by_routes(&candidate).max(1)
+            } else {
+                100
+            };
             draft.enter(
                 Edge::Repair,
                 State::Returning(Return {
@@ -373,8 +380,8 @@ fn rest_on(draft: &mut Draft<'_>, stable: String) {
                     candidate,
                     cause,
                     progress,
-                    course: unknown_course(draft),
-                    weight: 100,
+                    course,
+                    weight,
                 }),
             );
         }
@@ -382,9 +389,13 @@ fn rest_on(draft: &mut Draft<'_>, stable: String) {
     }
 }
 
-/// How traffic is moved where it is not known how it was: as the strategy says now.
-fn unknown_course(draft: &Draft<'_>) -> RolloutCourse {
+/// How traffic is moved away from a revision where it is not known how it came: as the strategy says now, unless routes
+/// may lead to a Service of that revision alone, past whatever the root Service selects.
+fn unknown_course(draft: &Draft<'_>, from: &str) -> RolloutCourse {
     match draft.strategy_type() {
+        StrategyType::RollingUpdate | StrategyType::Recreate if draft.has_own_service(from) => {
+            RolloutCourse::FullSize
+        }
         StrategyType::RollingUpdate | StrategyType::Recreate => RolloutCourse::Exchange,
         StrategyType::Canary | StrategyType::BlueGreen => RolloutCourse::FullSize,
     }
@@ -577,8 +588,14 @@ fn steady(draft: &mut Draft<'_>, stable: &str, held: Option<&Held>) {
         return draft.wake(at);
     }
     // Without pods nothing can be tried out: the candidate goes out when the service is started.
-    if draft.wanted() > 0 && held_back(draft, &target.name).is_none() {
-        roll(draft, stable, target, again);
+    match held_back(draft, &target.name) {
+        _ if draft.wanted() == 0 => {}
+        None => roll(draft, stable, target, again),
+        Some(HeldBack::Routed(_)) => {
+            draft.wake_for_routes();
+            draft.wakes.extend(draft.rest_at());
+        }
+        Some(HeldBack::Frozen(_) | HeldBack::Queued { .. } | HeldBack::Unrouted(_)) => {}
     }
 }
 
@@ -592,12 +609,26 @@ pub enum HeldBack {
         /// How many others wait that came before.
         ahead: usize,
     },
+    /// Routes are to split the traffic, and do not know a Service of `stable` alone yet.
+    Unrouted(String),
+    /// Pods are to be exchanged behind the root Service, and routes may still lead past it to a Service of `stable` alone.
+    Routed(String),
 }
 
 /// What keeps `target` from going out.
 pub fn held_back(draft: &Draft<'_>, target: &str) -> Option<HeldBack> {
     if let Some(words) = commands::frozen(draft.observed) {
         return Some(HeldBack::Frozen(words.to_owned()));
+    }
+    if let Some(stable) = draft.situation.state.stable() {
+        let exchanged = course_of(draft, target) == Course::Exchange;
+        if exchanged && draft.has_own_service(stable) {
+            return Some(HeldBack::Routed(stable.to_owned()));
+        }
+        let serves = draft.counts(stable).ready > 0;
+        if !exchanged && draft.by_routes() && serves && draft.endpoints_of(stable) == 0 {
+            return Some(HeldBack::Unrouted(stable.to_owned()));
+        }
     }
     match draft.observed.slot {
         Slot::Taken { ahead } if !draft.expedited(target) => Some(HeldBack::Queued { ahead }),
@@ -975,7 +1006,7 @@ fn promoting(draft: &mut Draft<'_>, change: Change) {
     draft.wake_for_routes();
     if draft.counts(&change.candidate).ready >= draft.wanted()
         && draft.in_force(&change.candidate)
-        && draft.routes_lead_only_to(&change.candidate)
+        && draft.routes_in_force(&RouteTarget::only(&change.candidate))
     {
         draft.enter(Edge::Bake, State::Baking(change));
     } else {
@@ -1163,7 +1194,7 @@ fn go_back(draft: &mut Draft<'_>, edge: Edge, home: &str, from: &str, cause: Ret
         .situation
         .state
         .course()
-        .unwrap_or_else(|| unknown_course(draft));
+        .unwrap_or_else(|| unknown_course(draft, from));
     let weight = match &draft.situation.state {
         State::Rolling(change) => match &change.course {
             Course::Steps(position) => stepping::weight_on_routes(draft, change, position),
@@ -1196,7 +1227,7 @@ fn returning(draft: &mut Draft<'_>, back: &Return) {
         && left.asked == 0
         && left.counts.live == 0
         && draft.in_force(&back.stable)
-        && draft.routes_have_left_for(&back.stable)
+        && draft.routes_have_left_for(&back.home())
     {
         return returned(draft, back);
     }

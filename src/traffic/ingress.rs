@@ -5,6 +5,8 @@
 //! controllers that read ingress-nginx's annotations inherit less. So it gets all that ingress-nginx would read, and none
 //! that others act on (an issuer of certificates, a DNS name). Only one such Ingress may stand beside a rule.
 //!
+//! A share of nothing is one of weight 0: ingress-nginx sends it no request.
+//!
 //! A header goes before a cookie, a cookie before the weight.
 
 use std::collections::BTreeMap;
@@ -23,9 +25,9 @@ pub(super) const PREFIX: &str = "nginx.ingress.kubernetes.io/";
 pub(super) const CANARY: &str = "nginx.ingress.kubernetes.io/canary";
 /// The percentage of a canary.
 pub(super) const WEIGHT: &str = "nginx.ingress.kubernetes.io/canary-weight";
-const HEADER: &str = "nginx.ingress.kubernetes.io/canary-by-header";
+pub(super) const HEADER: &str = "nginx.ingress.kubernetes.io/canary-by-header";
 const HEADER_VALUE: &str = "nginx.ingress.kubernetes.io/canary-by-header-value";
-const COOKIE: &str = "nginx.ingress.kubernetes.io/canary-by-cookie";
+pub(super) const COOKIE: &str = "nginx.ingress.kubernetes.io/canary-by-cookie";
 /// How an Ingress named its class before there was a field for it.
 pub(super) const CLASS: &str = "kubernetes.io/ingress.class";
 /// The class of ingress-nginx.
@@ -68,10 +70,12 @@ impl Ingress<'_> {
     }
 
     fn canary(&self, identity: &Identity<'_>, target: &Target<'_>) -> Option<Child> {
-        let share = target.share?;
+        // One that is left stays with nothing: so it can be said since when it has nothing. Of what is deleted nothing
+        // could be said any more.
+        let share = target.share.or(target.idle)?;
         let matched = Matched::of(&share.matches);
         let weight = share.weight.clamp(0, 100);
-        if weight == 0 && matched.is_none() {
+        if weight == 0 && matched.is_none() && target.idle.is_none() {
             return None;
         }
         let inherited = |key: &str| key == CLASS || (key.starts_with(PREFIX) && !key.starts_with(CANARY));

@@ -213,9 +213,13 @@ fn of_ingress(object: &Value) -> BTreeMap<String, i32> {
             .and_then(Value::as_str)
     };
     let percent = if note(ingress::CANARY) == Some("true") {
-        note(ingress::WEIGHT)
+        let weight = note(ingress::WEIGHT)
             .and_then(|weight| weight.parse().ok())
-            .unwrap_or(0)
+            .unwrap_or(0);
+        if weight == 0 && note(ingress::HEADER).is_none() && note(ingress::COOKIE).is_none() {
+            return BTreeMap::new();
+        }
+        weight
     } else {
         100
     };

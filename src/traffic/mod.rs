@@ -152,6 +152,8 @@ struct Target<'a> {
     rest: &'a str,
     /// Who gets a share.
     share: Option<&'a Share>,
+    /// Who had one, or may get one, and has nothing now.
+    idle: Option<&'a Share>,
 }
 
 impl<'a> Target<'a> {
@@ -159,6 +161,7 @@ impl<'a> Target<'a> {
         Self {
             rest: identity.name,
             share: None,
+            idle: None,
         }
     }
 
@@ -166,6 +169,7 @@ impl<'a> Target<'a> {
         Self {
             rest: &split.stable,
             share: split.candidate.as_ref().filter(|share| share.is_something()),
+            idle: split.candidate.as_ref().filter(|share| !share.is_something()),
         }
     }
 

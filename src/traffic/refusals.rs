@@ -186,6 +186,7 @@ fn of_gateway(route: &ExposedRoute, kind: GatewayKind, step: &CanaryStep, say: &
     let target = Target {
         rest: "",
         share: Some(&share).filter(|share| share.is_something()),
+        idle: None,
     };
     let dialect = match kind {
         GatewayKind::HttpRoute => &gateway::HTTP,

@@ -33,6 +33,8 @@ struct Route {
     form: String,
     written: Timestamp,
     accepted: Option<Timestamp>,
+    /// Whether it was refused or forgotten as it is: it is carried in no form then.
+    refused: bool,
     /// Any of these may be in use; the newest is the last.
     configs: Vec<Config>,
 }
@@ -91,15 +93,25 @@ impl Gateway {
                 form: String::new(),
                 written: now,
                 accepted: None,
+                refused: false,
                 configs: Vec::new(),
             });
             route.form = form;
+            route.refused = false;
             route.written = now;
             route.accepted = (!says_status(key.0)).then_some(now);
             if route.configs.last() != Some(&config) {
                 route.configs.push(config);
             }
         }
+        // Who takes a route away wants its requests to fail.
+        let gone = |key: &ChildKey| !api.objects.contains_key(key) && !key.1.ends_with("-canary");
+        for (_, route) in self.routes.iter().filter(|(key, _)| gone(key)) {
+            for service in route.configs.iter().flat_map(BTreeMap::keys) {
+                self.used.remove(service);
+            }
+        }
+        self.routes.retain(|key, _| !gone(key));
         for (key, route) in &mut self.routes {
             if !api.objects.contains_key(key) && !route.form.is_empty() {
                 route.form.clear();
@@ -119,25 +131,36 @@ impl Gateway {
                 continue;
             };
             match &self.taking {
-                Taking::Accepts if route.accepted.is_none() && now >= route.written + due => {
+                Taking::Accepts
+                    if (route.accepted.is_none() || route.refused) && now >= route.written + due =>
+                {
                     set_parents(
                         &mut stored.object,
                         &[("Accepted", "True", ""), ("ResolvedRefs", "True", "")],
                     );
                     route.accepted = Some(now);
+                    if std::mem::take(&mut route.refused) {
+                        route.configs.push(leads_to(key.0, &stored.object));
+                    }
                 }
                 Taking::Refuses(words) if now >= route.written + due => {
                     set_parents(
                         &mut stored.object,
                         &[("Accepted", "False", words), ("ResolvedRefs", "True", "")],
                     );
-                    route.accepted = None;
+                    if !std::mem::replace(&mut route.refused, true) {
+                        route.accepted = Some(now);
+                        route.configs.push(Config::new());
+                    }
                 }
                 Taking::Loses => {
                     if stored.object["status"] != Value::Null {
                         stored.object["status"] = Value::Null;
                     }
-                    route.accepted = None;
+                    if !std::mem::replace(&mut route.refused, true) {
+                        route.accepted = Some(now);
+                        route.configs.push(Config::new());
+                    }
                 }
                 Taking::Accepts | Taking::Refuses(_) | Taking::Silent => {}
             }
@@ -185,11 +208,22 @@ impl Gateway {
 
     /// The most that a Service may get by a route now, in percent.
     pub fn most(&self, service: &str) -> i32 {
-        self.possible()
-            .filter_map(|config| config.get(service))
-            .copied()
-            .max()
-            .unwrap_or(0)
+        let most = |(key, route): (&ChildKey, &Route)| {
+            let most = route
+                .configs
+                .iter()
+                .filter_map(|config| config.get(service))
+                .max()?;
+            Some(*most - self.taken_from(key))
+        };
+        self.routes.iter().filter_map(most).max().unwrap_or(0)
+    }
+
+    /// What the canary beside an Ingress takes from it at least.
+    fn taken_from(&self, (kind, name): &ChildKey) -> i32 {
+        let beside = self.routes.get(&(*kind, format!("{name}-canary")));
+        let taken = beside.map(|route| route.configs.iter().map(|config| config.values().sum()));
+        taken.and_then(Iterator::min).unwrap_or(0)
     }
 
     /// When requests could last get to a Service by a route.

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use microservice_operator::api::{
-    Blame, MicroserviceStatus, RolloutCourse, RolloutState, RolloutStatus, StableHealth, StrategyType,
-    annotations, labels,
+    Blame, MicroserviceStatus, RolloutCourse, RolloutState, RolloutStatus, Router, StableHealth,
+    StrategyType, annotations, labels,
 };
 use microservice_operator::health::{Counts, Scheduling, readiness};
 use microservice_operator::render::ChildKind;
@@ -53,7 +53,8 @@ fn live(rollout: &RolloutStatus) -> Vec<&str> {
 /// Whether routes split the traffic of what is under way.
 fn by_routes(world: &World, rollout: &RolloutStatus) -> bool {
     let course = rollout.course.unwrap_or_default();
-    course != RolloutCourse::Exchange && world.gateway.splits()
+    let own = |revision: &str| world.object(ChildKind::Service, revision).is_some();
+    course != RolloutCourse::Exchange && (world.gateway.splits() || live(rollout).into_iter().any(own))
 }
 
 fn disturbed(world: &World) -> bool {
@@ -65,6 +66,14 @@ pub fn moment(world: &mut World) {
     let troubled = world.cluster.pods.iter().filter(|pod| pod.is_troubled());
     let troubled: Vec<String> = troubled.map(|pod| pod.revision.clone()).collect();
     let now = world.now;
+    // It lasts until one of its pods is ready again, also where those in trouble are gone by then.
+    let mut known = std::mem::take(&mut world.laws.troubled);
+    for (revision, last) in &mut known {
+        if world.cluster.ready(revision) == 0 {
+            *last = now;
+        }
+    }
+    world.laws.troubled = known;
     world
         .laws
         .troubled
@@ -155,7 +164,9 @@ fn claims(world: &World, observed: &Observed, plan: &Plan) {
     ) else {
         return;
     };
-    if !by_routes(world, before) || disturbed(world) {
+    // Whoever names another router in the middle has pods share the traffic from then on.
+    let by_pods = observed.spec().operation.strategy().router() == Router::Service;
+    if !by_routes(world, before) || by_pods || disturbed(world) {
         return;
     }
     let ours = |service: &String| service.starts_with(NAME) && service != NAME;
@@ -615,8 +626,8 @@ fn asked(objects: &BTreeMap<(ChildKind, String), Stored>, revision: &str) -> i32
 /// Two revisions together are never asked for more pods than the surge allows.
 fn sizes(world: &World, observed: &Observed, rollout: &RolloutStatus, before: &View) {
     // A change that flips traffic has both at full size, and says so by a weight of 0.
-    // After the last step the candidate grows to full size beside the other.
-    let growing = rollout.step_digest.as_deref() == Some("full");
+    // In a step of all traffic, and after the last step, the candidate grows to full size beside the other.
+    let growing = rollout.step_digest.as_deref() == Some("full") || rollout.weight >= 100;
     let lots = rollout.state == RolloutState::Rolling && rollout.weight > 0 && !growing;
     if !lots || strategy_type(observed) == StrategyType::Recreate || by_routes(world, rollout) {
         return;
@@ -630,6 +641,17 @@ fn sizes(world: &World, observed: &Observed, rollout: &RolloutStatus, before: &V
             .sum::<i32>()
     };
     let (was, is) = (sum(&before.objects), sum(&world.api.objects));
+    // The stable one may have what carries all traffic at any time: so it takes the candidate's share back.
+    let candidate = rollout.candidate.as_deref().unwrap_or_default();
+    let beside = asked(&world.api.objects, candidate);
+    if beside <= asked(&before.objects, candidate) && is - beside <= wanted {
+        return;
+    }
+    // In a course of steps pods that are too many by a smaller number of replicas go in the same breath.
+    let is = match rollout.course {
+        Some(RolloutCourse::Steps) => beside + (is - beside).min(wanted),
+        Some(RolloutCourse::Exchange | RolloutCourse::FullSize) | None => is,
+    };
     if is > most.max(was) {
         broken(
             world,

@@ -57,6 +57,13 @@ pub struct Memory {
     pub frozen: Option<(View, BTreeSet<Part>)>,
 }
 
+impl Memory {
+    /// Something has changed that is no part of the caches.
+    pub fn forget_seen(&mut self) {
+        self.seen = None;
+    }
+}
+
 /// What goes wrong, counted in writes of the whole life of the world.
 #[derive(Clone, Debug, Default)]
 pub struct Faults {

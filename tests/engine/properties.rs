@@ -5,18 +5,19 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use jiff::{SignedDuration, Timestamp};
 use microservice_operator::api::{
-    Blame, CommandStatus, MicroserviceStatus, Phase, ReturnCause, RolloutCourse, RolloutState, RolloutStatus,
-    StableHealth, annotations,
+    Blame, CoarseWeights, CommandStatus, MicroserviceStatus, Phase, ReturnCause, RolloutCourse, RolloutState,
+    RolloutStatus, StableHealth, annotations,
 };
 use microservice_operator::render::ChildKind;
-use microservice_operator::rollout::{FailureClass, Worth, plan};
+use microservice_operator::rollout::{FailureClass, Slot, Worth, plan};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::api_server::{NAME, Refusal};
 use super::cluster::Behaviour;
+use super::gateway::Taking;
 use super::operator::Part;
-use super::world::{World, spec};
+use super::world::{World, spec, spec_with};
 
 /// Something that happens.
 #[derive(Clone, Debug)]
@@ -47,6 +48,14 @@ enum Event {
     Unselect,
     Refuse(u8, i64),
     Room(usize),
+    Steps(u8),
+    Command(u8, u8),
+    Withdraw(u8),
+    Routes(u8),
+    Taking(u8, i64),
+    Slow(i64),
+    Served(bool, i64),
+    Slot(bool),
 }
 
 fn tag(number: u8) -> String {
@@ -99,6 +108,127 @@ fn event() -> impl Strategy<Value = Event> {
         2 => (0..4_u8, 1..60_i64).prop_map(|(k, s)| Event::Refuse(k, s)),
         1 => (2..12_usize).prop_map(Event::Room),
     ]
+}
+
+/// What happens to progressive rollouts.
+fn progressive() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        8 => any::<u8>().prop_map(Event::Image),
+        12 => (1..60_i64).prop_map(Event::Pass),
+        3 => (0..12_u8).prop_map(Event::Steps),
+        5 => (0..8_u8, any::<u8>()).prop_map(|(c, n)| Event::Command(c, n)),
+        2 => (0..8_u8).prop_map(Event::Withdraw),
+        1 => (0..5_u8).prop_map(Event::Routes),
+        3 => (0..4_u8, 1..90_i64).prop_map(|(t, s)| Event::Taking(t, s)),
+        2 => (0..40_i64).prop_map(Event::Slow),
+        1 => (any::<bool>(), 1..60_i64).prop_map(|(served, s)| Event::Served(served, s)),
+        1 => any::<bool>().prop_map(Event::Slot),
+        2 => (1..9_i32).prop_map(Event::Replicas),
+        2 => (any::<u8>(), behaviour()).prop_map(|(n, b)| Event::Behave(n, b)),
+        1 => (any::<u8>(), any::<u8>()).prop_map(|(a, b)| Event::Rollback(a, b)),
+        1 => (0..5_u8).prop_map(Event::Strategy),
+        1 => any::<bool>().prop_map(Event::Suspend),
+        1 => (1..300_i64).prop_map(Event::Away),
+        2 => (1..8_usize).prop_map(Event::CrashIn),
+        1 => (1..8_usize).prop_map(Event::LoseReplyIn),
+        1 => Just(Event::LoseStatus),
+    ]
+}
+
+/// Strategies with steps.
+fn steps(number: u8) -> Value {
+    let canary = |steps: Value, more: Value| {
+        let mut all = json!({"type": "Canary", "canary": {"steps": steps}, "bakeSeconds": 15, "coarseWeights": "Allow"});
+        all.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        all
+    };
+    let surge = |surge: i32| json!({"rollingUpdate": {"maxSurge": surge, "maxUnavailable": 0}});
+    match number {
+        0 => canary(
+            json!([{"weight": 10, "durationSeconds": 20}, {"weight": 50, "durationSeconds": 20}]),
+            surge(1),
+        ),
+        1 => canary(
+            json!([{"weight": 50, "durationSeconds": 10}]),
+            json!({"keepPrevious": "Cold"}),
+        ),
+        2 => canary(
+            json!([{"weight": 30}, {"weight": 80, "durationSeconds": 15}, {"weight": 20, "durationSeconds": 10}]),
+            json!({"stableScale": "Follow"}),
+        ),
+        3 => canary(
+            json!([{"match": [{"headers": [{"name": "x", "value": "y"}]}], "durationSeconds": 10}, {"weight": 50}]),
+            json!({"drainSeconds": 0}),
+        ),
+        4 => canary(
+            json!([{"replicas": 2, "durationSeconds": 10}, {"weight": 100, "durationSeconds": 10}]),
+            surge(2),
+        ),
+        5 => canary(
+            json!([{"weight": 0, "durationSeconds": 5}, {"weight": 25}, {"weight": 75}]),
+            json!({"drainSeconds": 20}),
+        ),
+        6 => canary(
+            json!([{"weight": 40, "durationSeconds": 20}]),
+            json!({"bakeSeconds": 0, "progressDeadlineSeconds": 60}),
+        ),
+        7 => canary(
+            json!([{"weight": 60}, {"weight": 0, "durationSeconds": 5}, {"weight": 60}]),
+            json!({"stableScale": "Follow"}),
+        ),
+        8 => canary(
+            json!([{"weight": 50, "durationSeconds": 30}]),
+            json!({"router": "Service"}),
+        ),
+        9 => json!({"type": "BlueGreen", "bakeSeconds": 15, "keepPrevious": "Cold"}),
+        10 => json!({"type": "BlueGreen", "bakeSeconds": 5, "blueGreen": {"previewSeconds": 20}}),
+        _ => canary(
+            json!([{"weight": 10, "durationSeconds": 5}]),
+            json!({"coarseWeights": "Pause"}),
+        ),
+    }
+}
+
+fn routes(number: u8) -> Value {
+    match number {
+        0 => json!([]),
+        1 => json!([{"name": "public", "hosts": ["shop.example"], "istio": {"gateways": ["gw"]}}]),
+        2 => json!([{"name": "public", "hosts": ["shop.example"], "ingress": {"className": "nginx"}}]),
+        _ => {
+            json!([{"name": "public", "hosts": ["shop.example"], "gateway": {"parentRefs": [{"name": "gw"}]}}])
+        }
+    }
+}
+
+const COMMANDS: [&str; 8] = [
+    annotations::PROMOTE,
+    annotations::PROMOTE,
+    annotations::PROMOTE_FULL,
+    annotations::ABORT,
+    annotations::PAUSE,
+    annotations::FREEZE,
+    annotations::EXPEDITE,
+    annotations::PROMOTE,
+];
+
+/// The value of a command: mostly one that names what goes on.
+fn command(world: &World, command: &str, n: u8) -> String {
+    let rollout = world.status().rollout;
+    let candidate = rollout.as_ref().and_then(|rollout| rollout.candidate.clone());
+    let (trial, step) = rollout.map_or((1, 1), |rollout| (rollout.trial, rollout.step.unwrap_or(1)));
+    let (step, trial) = match n % 5 {
+        0 => (step + 1, trial),
+        1 => (step, trial + 1),
+        _ => (step, trial),
+    };
+    let revision = candidate.unwrap_or_else(|| nth_record(world, n));
+    match command {
+        annotations::PROMOTE => format!("{revision}/{trial}/{step}"),
+        annotations::EXPEDITE => revision,
+        _ => format!("{revision}/{trial}"),
+    }
 }
 
 fn ports(number: u8) -> Value {
@@ -162,17 +292,23 @@ fn happen(world: &mut World, event: &Event) {
             world.run(*seconds);
             world.thaw();
         }
-        Event::LoseStatus => world.lose_status(),
+        Event::LoseStatus => {
+            // Nobody remembers who had traffic a moment ago.
+            world.disturb_for(20);
+            world.lose_status();
+        }
         Event::LoseRecords => world
             .api
             .objects
             .retain(|key, _| key.0 != ChildKind::ControllerRevision),
         Event::Remove(n) => {
+            world.disturb();
             if let Some(key) = world.api.objects.keys().nth(*n).cloned() {
                 world.api.objects.remove(&key);
             }
         }
         Event::Scale(replicas) => {
+            world.disturb();
             let first = world
                 .api
                 .objects
@@ -187,6 +323,7 @@ fn happen(world: &mut World, event: &Event) {
         Event::DropReplicas => world.api.drop_replicas(),
         Event::RefuseScale(refused) => world.api.scale_refused = *refused,
         Event::Unselect => {
+            world.disturb();
             if let Some(service) = world.api.objects.get_mut(&(ChildKind::Service, NAME.to_owned())) {
                 service.object["spec"]["selector"]["microservice.dev/revision"] = json!("nobody");
             }
@@ -208,6 +345,42 @@ fn happen(world: &mut World, event: &Event) {
             world.api.refusals.clear();
         }
         Event::Room(room) => world.cluster.room = *room,
+        Event::Steps(n) => world.set("strategy", steps(*n)),
+        Event::Command(n, value) => {
+            let annotation = COMMANDS[usize::from(*n)];
+            let value = command(world, annotation, *value);
+            world.annotate(annotation, &value);
+        }
+        Event::Withdraw(n) => world.withdraw(COMMANDS[usize::from(*n)]),
+        Event::Routes(n) => world.set("routes", routes(*n)),
+        Event::Taking(n, seconds) => {
+            world.gateway.taking = match n {
+                0 => Taking::Silent,
+                1 => Taking::Refuses("no".to_owned()),
+                2 => Taking::Loses,
+                _ => Taking::Accepts,
+            };
+            world.run(*seconds);
+            world.gateway.taking = Taking::Accepts;
+        }
+        Event::Slow(seconds) => world.gateway.seconds = *seconds,
+        Event::Served(served, seconds) => {
+            if !served {
+                world.served.remove(&ChildKind::HttpRoute);
+                world.memory.forget_seen();
+                world.run(*seconds);
+            }
+            world.served.insert(ChildKind::HttpRoute);
+            world.memory.forget_seen();
+        }
+        Event::Slot(free) => {
+            world.slot = if *free {
+                Slot::Free
+            } else {
+                Slot::Taken { ahead: 1 }
+            };
+            world.memory.forget_seen();
+        }
     }
 }
 
@@ -230,6 +403,13 @@ fn settle(world: &mut World) {
     world.thaw();
     world.cluster.scripts.clear();
     world.cluster.room = usize::MAX;
+    world.gateway.taking = Taking::Accepts;
+    world.served = ChildKind::ALL.into_iter().collect();
+    world.slot = Slot::Free;
+    world.memory.forget_seen();
+    for command in [annotations::PAUSE, annotations::FREEZE] {
+        world.withdraw(command);
+    }
     world.api.scale_refused = false;
     world.suspend(false);
     if world.api.service.spec.operation.replicas == 0 {
@@ -288,6 +468,26 @@ fn settle(world: &mut World) {
     assert_eq!(deployments, 1, "{}", world.story());
 }
 
+/// A life behind these routes, with a strategy of steps.
+fn live_by_steps(replicas: i32, number: u8, way: u8, lag: usize, events: &[Event]) {
+    let mut world = World::new(spec_with(
+        "a",
+        replicas,
+        json!({"strategy": steps(number), "routes": routes(way)}),
+    ));
+    world.cluster.lag = lag;
+    world.run(15);
+    for event in events {
+        happen(&mut world, event);
+        world.run(1);
+    }
+    // A person who is waited for comes.
+    if world.api.service.spec.operation.strategy().coarse_weights() == CoarseWeights::Pause {
+        world.set("strategy.coarseWeights", json!("Allow"));
+    }
+    settle(&mut world);
+}
+
 fn live(replicas: i32, events: &[Event]) {
     let mut world = World::new(spec("a", replicas));
     for event in events {
@@ -305,7 +505,7 @@ fn cases() -> u32 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(), max_shrink_iters: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), max_shrink_iters: 150, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn every_life_keeps_the_laws_and_settles(
@@ -313,6 +513,15 @@ proptest! {
         events in proptest::collection::vec(event(), 1..24),
     ) {
         live(replicas, &events);
+    }
+
+    #[test]
+    fn every_life_by_steps_keeps_the_laws_and_settles(
+        replicas in 1..7_i32,
+        (number, way, lag) in (0..12_u8, 0..4_u8, 0..3_usize),
+        events in proptest::collection::vec(progressive(), 1..24),
+    ) {
+        live_by_steps(replicas, number, way, lag, &events);
     }
 
     #[test]
@@ -436,4 +645,75 @@ fn lives_that_once_broke_a_law() {
         behave,
     ];
     live(1, &events);
+}
+
+#[test]
+fn lives_by_steps_that_once_broke_a_law() {
+    use Event::{
+        Away, Behave, Command, CrashIn, Image, LoseStatus, Pass, Replicas, Rollback, Routes, Served, Slow,
+        Steps, Strategy, Suspend, Taking,
+    };
+    // Steps are edited while nothing may go on.
+    live_by_steps(
+        1,
+        0,
+        1,
+        0,
+        &[Image(57), Served(false, 5), Suspend(true), Steps(6)],
+    );
+    // An operator that was away does not know since when routes have rested, and no event tells it.
+    let events = [
+        Image(29),
+        Pass(24),
+        Pass(37),
+        Steps(0),
+        Away(1),
+        Rollback(1, 56),
+        Image(108),
+    ];
+    live_by_steps(1, 0, 1, 0, &events);
+    // A step of all traffic by pods.
+    live_by_steps(1, 0, 0, 0, &[Replicas(3), Image(9), Steps(4)]);
+    // The routes go, and the change with them.
+    live_by_steps(1, 0, 1, 0, &[Image(1), Routes(0), Away(2), Image(92)]);
+    // More pods are wanted on the way back.
+    live_by_steps(1, 0, 1, 0, &[Image(22), Taking(0, 3), Image(39), Replicas(2)]);
+    // Nobody remembers who had a share.
+    live_by_steps(1, 0, 3, 0, &[Image(121), Taking(0, 3), Image(18), LoseStatus]);
+    // What is returned to is lost on the way.
+    let lost = Behave(188, Behaviour::NeverReady);
+    live_by_steps(2, 2, 1, 1, &[Image(9), Pass(2), Image(185), Image(192), lost]);
+    // The strategy has no steps any more when a person goes back.
+    let events = [Image(13), Replicas(2), Rollback(47, 216), Strategy(1), Image(22)];
+    live_by_steps(1, 0, 1, 0, &events);
+    // A step of no traffic after one of some.
+    let events = [
+        Slow(13),
+        Image(237),
+        Strategy(0),
+        Steps(0),
+        Image(117),
+        CrashIn(2),
+        Image(0),
+        Steps(7),
+        Image(1),
+        Pass(42),
+        Command(3, 7),
+    ];
+    live_by_steps(1, 0, 3, 0, &events);
+    // A status that is lost gives a candidate nothing.
+    let events = [
+        Routes(1),
+        Image(85),
+        Taking(0, 3),
+        Suspend(true),
+        Replicas(2),
+        LoseStatus,
+    ];
+    live_by_steps(1, 0, 0, 0, &events);
+    // A coarse step in place of one that had traffic.
+    live_by_steps(2, 8, 0, 0, &[Image(1), Pass(2), Steps(11)]);
+    // A route that is refused while its Service is about to go.
+    let events = [Image(1), Strategy(0), LoseStatus, Taking(1, 18)];
+    live_by_steps(1, 0, 3, 0, &events);
 }

@@ -200,6 +200,34 @@ impl World {
         self.annotate(annotations::RETRY, &value);
     }
 
+    /// Says promote for a step of the present trial.
+    pub fn promote(&mut self, tag: &str, trial: i32, step: i32) {
+        let value = format!("{}/{trial}/{step}", self.name(tag));
+        self.annotate(annotations::PROMOTE, &value);
+    }
+
+    /// A command for a whole trial.
+    pub fn command(&mut self, annotation: &str, tag: &str, trial: i32) {
+        let value = format!("{}/{trial}", self.name(tag));
+        self.annotate(annotation, &value);
+    }
+
+    /// Takes an annotation away.
+    pub fn withdraw(&mut self, key: &str) {
+        self.api.edit(|service| {
+            service.metadata.annotations.get_or_insert_default().remove(key);
+        });
+    }
+
+    /// Runs until a step is in force.
+    #[track_caller]
+    pub fn until_step(&mut self, step: i32) {
+        self.until(300, &format!("step {step} in force"), |world| {
+            let rollout = world.rollout();
+            rollout.step == Some(step) && rollout.in_force_at.is_some()
+        });
+    }
+
     pub fn suspend(&mut self, suspend: bool) {
         self.set("suspend", json!(suspend));
     }
@@ -212,8 +240,20 @@ impl World {
         self.api.edit(|service| service.status = None);
     }
 
+    /// What is lost by now and in the next minutes is somebody else's doing.
+    pub fn disturb(&mut self) {
+        self.disturb_for(300);
+    }
+
+    /// The same for so many seconds.
+    pub fn disturb_for(&mut self, seconds: i64) {
+        let until = self.now + SignedDuration::from_secs(seconds);
+        self.laws.disturbed = self.laws.disturbed.max(Some(until));
+    }
+
     /// A child is deleted by hand.
     pub fn remove(&mut self, kind: ChildKind, name: &str) -> Stored {
+        self.disturb();
         self.api
             .objects
             .remove(&(kind, name.to_owned()))

@@ -9,6 +9,7 @@ pub mod people;
 mod refused;
 pub mod routes;
 mod scale;
+mod semantics;
 mod status;
 pub mod steps;
 pub mod update;
