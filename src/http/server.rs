@@ -121,7 +121,11 @@ mod tests {
             page(&endpoints, "/livez").await,
             (200, TEXT.into(), "ok\n".into())
         );
-        let waiting = (503, TEXT.into(), "waiting for: start, microservices, pods\n".into());
+        let waiting = (
+            503,
+            TEXT.into(),
+            "waiting for: start, microservices, pods\n".into(),
+        );
         assert_eq!(page(&endpoints, "/readyz").await, waiting);
         endpoints.readiness.completed();
         let waiting = (503, TEXT.into(), "waiting for: microservices, pods\n".into());
