@@ -456,7 +456,8 @@ fn an_ingress_and_its_canary() {
     ];
     for (candidate, expected) in [
         (None, None),
-        (Some(share(0)), None),
+        // It had a share or is about to: that it has none is said until it is known to be in force.
+        (Some(share(0)), Some(vec![note("canary-weight", "0")])),
         // It cannot mirror, and a canary without a share would be for nothing.
         (Some(mirroring(0, 20)), None),
         (Some(matching(0, cookie("yes"))), None),
