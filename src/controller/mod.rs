@@ -21,6 +21,7 @@ mod queue;
 mod reconcile;
 mod request;
 mod run;
+mod sampling;
 mod slots;
 mod sources;
 mod streams;

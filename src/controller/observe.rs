@@ -63,6 +63,7 @@ pub async fn observe(
             .change(key, |memory| memory.job_troubles = troubles);
     }
     observed.calls = context.calls.of(key, observed.uid());
+    observed.analysis = context.samplers.report(key);
     observed.gateway_features = context
         .features
         .of(&context.client, &key.namespace, observed.spec())

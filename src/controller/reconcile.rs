@@ -19,6 +19,7 @@ use super::memory::Memory;
 use super::observe::observe;
 use super::request::bounded;
 use super::run::SecretTracking;
+use super::sampling::Samplers;
 use super::slots::{Need, Slots};
 use super::sources::Contents;
 use super::streams::Caches;
@@ -51,6 +52,8 @@ pub struct Context {
     pub writes: Arc<Semaphore>,
     /// The calls over HTTP.
     pub calls: Arc<Calls>,
+    /// Who counts the requests of rollouts.
+    pub samplers: Arc<Samplers>,
     /// Whether Secrets may be read.
     pub secrets: SecretTracking,
     /// What Gateways can do.
@@ -103,6 +106,7 @@ pub async fn reconcile(context: &Context, key: &ServiceKey, occasion: Occasion) 
             Ok(Some(observed)) => observed,
             Ok(None) => {
                 context.calls.forget_all(key);
+                context.samplers.follow(key, None);
                 let forgotten = context.memory.forget(key);
                 give_way(context, key, Need::Nothing);
                 context.metrics.phase_changed(forgotten.phase, None);
@@ -120,6 +124,7 @@ pub async fn reconcile(context: &Context, key: &ServiceKey, occasion: Occasion) 
             context.calls.forget_all(key);
         }
         let (observed, plan) = plan_in_turn(context, key, observed, now);
+        context.samplers.follow(key, plan.watch.clone());
         if plan.steps.is_empty() {
             return conclude(context, key, &observed, &plan, now).await;
         }

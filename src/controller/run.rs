@@ -13,6 +13,7 @@ use super::features::Features;
 use super::memory::Memory;
 use super::optional;
 use super::reconcile::{Context, reconcile};
+use super::sampling::Samplers;
 use super::slots::{Need, Slots};
 use super::sources::Contents;
 use super::streams::{Caches, Watching};
@@ -103,6 +104,11 @@ pub async fn run(options: Options, shutdown: CancellationToken) {
         })
         .filter_map(|service| service.service());
     let slots = Arc::new(Slots::new(options.max_rollouts, under_way));
+    let samplers = Arc::new(Samplers::new(
+        Arc::clone(&caches),
+        Arc::clone(&options.metrics),
+        triggers.clone(),
+    ));
     let context = Context {
         client: options.client.clone(),
         caches,
@@ -115,6 +121,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) {
         metrics: options.metrics,
         writes: Arc::new(Semaphore::new(WRITES_IN_FLIGHT)),
         calls,
+        samplers,
         secrets: options.secrets,
         features: Arc::new(Features::default()),
         slots,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::draft::{Draft, later};
+use super::judging;
 use super::observed::ChildKey;
 use super::plan::Call;
 use super::replicas::{Pace, Room, Size, SizeTargets, exchange, go_home, stand_still, towards};
@@ -646,11 +647,15 @@ fn step_words(draft: &Draft<'_>, change: &Change, position: &Position, goal: &Go
             format!("a person to promote {value}")
         }
         StepStanding::InForce => match position.in_force_at {
-            Some(since) => format!(
-                "its {} s are over at {}",
-                goal.seconds,
-                later(since, goal.seconds).strftime("%H:%M:%SZ")
-            ),
+            Some(since) => {
+                let end = later(since, goal.seconds);
+                let sought = goal
+                    .sends_requests()
+                    .then(|| judging::waiting(draft, change, end));
+                sought.flatten().unwrap_or_else(|| {
+                    format!("its {} s are over at {}", goal.seconds, end.strftime("%H:%M:%SZ"))
+                })
+            }
             None => "the next step".to_owned(),
         },
     };
@@ -755,6 +760,9 @@ fn baking(draft: &Draft<'_>, change: &Change) -> Allocation {
     };
     let traffic = serving(draft, &change.candidate, &change.stable);
     let bake = draft.observed.spec().operation.strategy().bake_seconds();
+    let end = later(draft.situation.since.unwrap_or(draft.now), bake);
+    let waiting = judging::waiting(draft, change, end)
+        .unwrap_or_else(|| format!("{bake} s without trouble of {}", change.candidate));
     Allocation {
         sizes: both(
             &change.stable,
@@ -766,7 +774,7 @@ fn baking(draft: &Draft<'_>, change: &Change) -> Allocation {
         ),
         routes: routes_only(draft, serving_name(&traffic, &change.candidate)),
         traffic,
-        waiting_for: Some(format!("{bake} s without trouble of {}", change.candidate)),
+        waiting_for: Some(waiting),
     }
 }
 

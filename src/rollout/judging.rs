@@ -365,6 +365,15 @@ pub fn missing(draft: &Draft<'_>, change: &Change, end: Timestamp) -> Option<Mis
     })
 }
 
+/// What the end of a step or of the bake at `end` waits for by the requests, in words; `None`: nothing.
+pub fn waiting(draft: &Draft<'_>, change: &Change, end: Timestamp) -> Option<String> {
+    if let Opinion::Shared { message } = opinion(draft, change) {
+        return Some(format!("the stable revision to recover as well: {message}"));
+    }
+    let missing = missing(draft, change, end).filter(|_| end <= draft.now)?;
+    Some(missing.words)
+}
+
 /// The fault of a candidate of which too little could be seen.
 pub fn no_data(missing: &Missing) -> Fault {
     Fault {

@@ -59,6 +59,15 @@ impl WriteResult {
     }
 }
 
+/// How the scrape of a pod ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum ScrapeResult {
+    /// It answered.
+    Success,
+    /// It did not, or not with metrics.
+    Error,
+}
+
 /// How a rollout ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
 pub enum RolloutOutcome {
@@ -99,6 +108,8 @@ pub enum RollbackReason {
     Capacity,
     /// No progress was made in time.
     Deadline,
+    /// Its requests were worse than the stable revision's, or than an objective.
+    Analysis,
     /// A person asked for it.
     Person,
     /// A newer spec took its place.
@@ -130,6 +141,7 @@ impl RollbackReason {
             | "SecretNotFound"
             | "ConfigMapNotFound" => Self::Configuration,
             "Unschedulable" | "QuotaExceeded" | "FailedCreate" => Self::Capacity,
+            "WorseThanStable" | "ObjectiveMissed" | "NoData" => Self::Analysis,
             other if other.ends_with("DeadlineExceeded") => Self::Deadline,
             _ => Self::Other,
         }
@@ -201,6 +213,10 @@ mod tests {
         assert_eq!(
             class(Blame::Candidate, "ProgressDeadlineExceeded"),
             RollbackReason::Deadline
+        );
+        assert_eq!(
+            class(Blame::Candidate, "WorseThanStable"),
+            RollbackReason::Analysis
         );
         assert_eq!(class(Blame::Person, "CrashLoopBackOff"), RollbackReason::Person);
         assert_eq!(class(Blame::Superseded, ""), RollbackReason::Superseded);

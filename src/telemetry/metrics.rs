@@ -14,7 +14,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
 use super::labels::{PHASES, phase_name};
-use super::{ReconcileResult, RollbackReason, RolloutOutcome, WriteResult, WriteVerb};
+use super::{ReconcileResult, RollbackReason, RolloutOutcome, ScrapeResult, WriteResult, WriteVerb};
 use crate::api::{Phase, ReturnCause};
 
 /// The prefix of all metrics but those of the process.
@@ -58,6 +58,11 @@ struct KindLabels {
     kind: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ScrapeLabels {
+    result: ScrapeResult,
+}
+
 /// The operator's metrics. One per process, shared by reference.
 #[derive(Debug)]
 pub struct Metrics {
@@ -69,6 +74,7 @@ pub struct Metrics {
     rollbacks: Family<ReasonLabels, Counter>,
     microservices: Family<PhaseLabels, Gauge>,
     watch_errors: Family<KindLabels, Counter>,
+    scrapes: Family<ScrapeLabels, Counter>,
     queue_depth: Gauge,
     backoff: Gauge,
 }
@@ -91,6 +97,7 @@ impl Metrics {
             ),
             microservices: register(own, "microservices", "Microservices by phase"),
             watch_errors: register(own, "watch_errors", "Errors of watches, by kind of object"),
+            scrapes: register(own, "scrapes", "Scrapes of pods whose requests are judged"),
             queue_depth: register(own, "queue_depth", "Microservices that wait to be reconciled"),
             backoff: register(
                 own,
@@ -135,6 +142,11 @@ impl Metrics {
         self.writes
             .get_or_create(&WriteLabels { kind, verb, result })
             .inc();
+    }
+
+    /// A pod was asked for its metrics.
+    pub fn scraped(&self, result: ScrapeResult) {
+        self.scrapes.get_or_create(&ScrapeLabels { result }).inc();
     }
 
     /// A rollout ended.

@@ -1,0 +1,433 @@
+//! Counts the requests of the pods of a rollout beside everything else, and has them judged.
+//!
+//! One task a rollout: it scrapes the pods of both revisions at the interval that the plan names, adds their counters up,
+//! and tells the judges. What they say is read by the next look; the task asks for one when a verdict changes, and for
+//! the sake of the numbers in the status once in a while. Nothing of this costs a request to the API server.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::StreamExt;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use reqwest::{Client, redirect, retry};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::AbortHandle;
+use tokio::time::MissedTickBehavior;
+
+use super::cache::ServiceKey;
+use super::entry::now;
+use super::error::words;
+use super::streams::Caches;
+use crate::analysis::{Judge, Origin, ProbePaths, Reading, Scrape, Side, Tally, Unreadable, Verdict, read};
+use crate::api::labels;
+use crate::health::message;
+use crate::rollout::{AnalysisReport, Check, Exposed, Watch};
+use crate::telemetry::{Metrics, ScrapeResult};
+
+/// Scrapes in flight, over all services.
+const IN_FLIGHT: usize = 64;
+/// The longest that a scrape may take.
+const TIMEOUT: Duration = Duration::from_secs(3);
+/// The largest answer that is read, in bytes. A large service exposes some hundred KiB.
+const BODY_BYTES: usize = 8 * 1024 * 1024;
+/// The most pods of a revision that are scraped: of many pods these say enough, and the costs stay bounded.
+const PODS: usize = 50;
+/// How many looks in a row at which no pod of a revision could be read make a trouble of it.
+const UNREADABLE_LOOKS: u32 = 5;
+/// How often the numbers in the status may change while no verdict does.
+const NUMBERS: Duration = Duration::from_secs(10);
+
+/// The samplers of all services.
+#[derive(Debug)]
+pub struct Samplers {
+    http: Option<Client>,
+    caches: Arc<Caches>,
+    metrics: Arc<Metrics>,
+    triggers: mpsc::UnboundedSender<ServiceKey>,
+    in_flight: Semaphore,
+    running: Mutex<HashMap<ServiceKey, Running>>,
+}
+
+/// A sampler at work. Dropping it ends it.
+#[derive(Debug)]
+struct Running {
+    watch: Watch,
+    report: AnalysisReport,
+    task: AbortHandle,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Samplers {
+    /// None at work yet. `triggers` is told which service has news.
+    pub fn new(
+        caches: Arc<Caches>,
+        metrics: Arc<Metrics>,
+        triggers: mpsc::UnboundedSender<ServiceKey>,
+    ) -> Self {
+        // Pods are asked directly: no proxy of the environment leads to them, and none of them may send us elsewhere.
+        let http = Client::builder()
+            .no_proxy()
+            .redirect(redirect::Policy::none())
+            .retry(retry::never())
+            .timeout(TIMEOUT)
+            .pool_max_idle_per_host(1)
+            .build();
+        if let Err(error) = &http {
+            tracing::error!(error = %words(error), "pods cannot be scraped");
+        }
+        Self {
+            http: http.ok(),
+            caches,
+            metrics,
+            triggers,
+            in_flight: Semaphore::new(IN_FLIGHT),
+            running: Mutex::default(),
+        }
+    }
+
+    /// What was found about a service.
+    pub fn report(&self, service: &ServiceKey) -> Option<AnalysisReport> {
+        self.lock().get(service).map(|running| running.report.clone())
+    }
+
+    /// Watches what a plan asks for, and nothing else of this service. What is watched already goes on; where the same
+    /// trial is to be judged otherwise, its evidence is gathered anew.
+    pub fn follow(self: &Arc<Self>, service: &ServiceKey, watch: Option<Watch>) {
+        let mut running = self.lock();
+        let Some(watch) = watch.filter(|watch| !watch.checks.is_empty()) else {
+            running.remove(service);
+            return;
+        };
+        if running.get(service).is_some_and(|known| known.watch == watch) {
+            return;
+        }
+        let report = AnalysisReport {
+            key: watch.key.clone(),
+            ..AnalysisReport::default()
+        };
+        let sampler = Sampler::new(Arc::clone(self), service.clone(), watch.clone());
+        let task = tokio::spawn(sampler.run());
+        running.insert(
+            service.clone(),
+            Running {
+                watch,
+                report,
+                task: task.abort_handle(),
+            },
+        );
+    }
+
+    // A panic while the lock is held leaves whole entries: every change is one insert or remove.
+    fn lock(&self) -> MutexGuard<'_, HashMap<ServiceKey, Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One rollout's counting.
+struct Sampler {
+    samplers: Arc<Samplers>,
+    service: ServiceKey,
+    watch: Watch,
+    probes: ProbePaths,
+    begun: Timestamp,
+    tracks: Vec<Track>,
+    unread: HashMap<Side, Unread>,
+    told: BTreeMap<String, Verdict>,
+    told_at: Option<tokio::time::Instant>,
+}
+
+/// One check's counting.
+struct Track {
+    check: Check,
+    tally: Tally,
+    judge: Judge,
+    source: Option<String>,
+}
+
+/// A revision of which no pod could be read.
+struct Unread {
+    looks: u32,
+    why: String,
+}
+
+/// A pod to be scraped.
+#[derive(Clone, Debug)]
+struct Target {
+    side: Side,
+    uid: String,
+    url: String,
+    origin: Origin,
+}
+
+/// What a scrape gave.
+struct Answer {
+    target: Target,
+    asked: Timestamp,
+    body: Result<Vec<u8>, String>,
+}
+
+impl Sampler {
+    fn new(samplers: Arc<Samplers>, service: ServiceKey, watch: Watch) -> Self {
+        let tracks = watch
+            .checks
+            .iter()
+            .map(|check| Track {
+                check: check.clone(),
+                tally: Tally::default(),
+                judge: Judge::new(check.terms),
+                source: None,
+            })
+            .collect();
+        Self {
+            samplers,
+            service,
+            probes: ProbePaths::usual().and(watch.probe_paths.iter().map(String::as_str)),
+            watch,
+            begun: now(),
+            tracks,
+            unread: HashMap::new(),
+            told: BTreeMap::new(),
+            told_at: None,
+        }
+    }
+
+    async fn run(mut self) {
+        let mut ticks = tokio::time::interval(Duration::from_secs(self.watch.interval_seconds.max(1).into()));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.look().await;
+        }
+    }
+
+    /// Scrapes all pods once, and has what came since the last time judged.
+    async fn look(&mut self) {
+        let targets = self.targets();
+        let scrapes = targets.iter().cloned().map(|target| self.scrape(target));
+        let answers: Vec<Answer> = futures::stream::iter(scrapes)
+            .buffer_unordered(IN_FLIGHT)
+            .collect()
+            .await;
+        self.note_unread(&answers);
+        for track in &mut self.tracks {
+            track
+                .tally
+                .retain(|pod| targets.iter().any(|target| target.uid == pod));
+            for answer in &answers {
+                track.add(answer, &self.probes);
+            }
+            let look = track.tally.look();
+            track.judge.observe(&look);
+        }
+        self.tell();
+    }
+
+    /// The pods of both revisions that have an address and run. Also those that are ending: what they still answer counts.
+    fn targets(&self) -> Vec<Target> {
+        let pods = self.samplers.caches.pods.of(&self.service);
+        let of = |side: Side, exposed: &Exposed| {
+            let mut found: Vec<Target> = pods
+                .iter()
+                .filter(|pod| pod.labels().get(labels::REVISION) == Some(&exposed.revision))
+                .filter_map(|pod| target(pod, side, exposed, self.begun))
+                .collect();
+            // The same ones at each look.
+            found.sort_by(|one, other| one.uid.cmp(&other.uid));
+            found.truncate(PODS);
+            found
+        };
+        let mut targets = of(Side::Candidate, &self.watch.candidate);
+        targets.extend(of(Side::Stable, &self.watch.stable));
+        targets
+    }
+
+    async fn scrape(&self, target: Target) -> Answer {
+        // The semaphore is never closed.
+        let _permit = self.samplers.in_flight.acquire().await;
+        let asked = now();
+        let body = match &self.samplers.http {
+            Some(http) => fetch(http, &target.url).await,
+            None => Err("the operator cannot make calls".to_owned()),
+        };
+        self.samplers.metrics.scraped(match body {
+            Ok(_) => ScrapeResult::Success,
+            Err(_) => ScrapeResult::Error,
+        });
+        Answer { target, asked, body }
+    }
+
+    /// Notes revisions of which not one pod could be read. Whether there are pods at all is not ours to judge.
+    fn note_unread(&mut self, answers: &[Answer]) {
+        for side in [Side::Candidate, Side::Stable] {
+            let of = || answers.iter().filter(|answer| answer.target.side == side);
+            let error = of().find_map(|answer| answer.body.as_ref().err());
+            let refused = self.refused(of());
+            match error.or(refused.as_ref()) {
+                Some(why) if of().all(|answer| answer.body.is_err()) || refused.is_some() => {
+                    let unread = self.unread.entry(side).or_insert(Unread {
+                        looks: 0,
+                        why: String::new(),
+                    });
+                    unread.looks = unread.looks.saturating_add(1);
+                    unread.why.clone_from(why);
+                }
+                Some(_) => {}
+                None if of().next().is_some() => {
+                    self.unread.remove(&side);
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Why the answers tell no requests by some check. A pod that has had none yet may show nothing.
+    fn refused<'a>(&self, answers: impl Iterator<Item = &'a Answer> + Clone) -> Option<String> {
+        self.tracks.iter().find_map(|track| {
+            let mut refusals = answers.clone().map(|answer| {
+                let body = answer.body.as_ref().ok()?;
+                match track.read(body, &self.probes) {
+                    Ok(_) | Err(Unreadable::NoFamily) => None,
+                    Err(why) => Some(format!("{}: {why}", track.check.name)),
+                }
+            });
+            let first = refusals.next()??;
+            refusals.all(|refusal| refusal.is_some()).then_some(first)
+        })
+    }
+
+    /// Says what was found, and asks for a look where that is worth one.
+    fn tell(&mut self) {
+        let report = self.report();
+        let verdicts: BTreeMap<String, Verdict> = report
+            .rulings
+            .iter()
+            .map(|(name, ruling)| (name.clone(), ruling.verdict))
+            .collect();
+        let mut running = self.samplers.lock();
+        // Somebody else's, where this one is about to end.
+        let Some(known) = running
+            .get_mut(&self.service)
+            .filter(|known| known.watch == self.watch)
+        else {
+            return;
+        };
+        let unreadable_changed = known.report.unreadable != report.unreadable;
+        let numbers_changed = known.report.rulings != report.rulings;
+        known.report = report;
+        drop(running);
+        let due = self.told_at.is_none_or(|at| at.elapsed() >= NUMBERS);
+        if verdicts != self.told || unreadable_changed || (numbers_changed && due) {
+            self.told = verdicts;
+            self.told_at = Some(tokio::time::Instant::now());
+            // The receiver is gone with the process only.
+            let _ = self.samplers.triggers.send(self.service.clone());
+        }
+    }
+
+    fn report(&self) -> AnalysisReport {
+        let named = |track: &Track| track.check.name.clone();
+        let revision = |side: &Side| match side {
+            Side::Candidate => self.watch.candidate.revision.clone(),
+            Side::Stable => self.watch.stable.revision.clone(),
+        };
+        AnalysisReport {
+            key: self.watch.key.clone(),
+            rulings: self
+                .tracks
+                .iter()
+                .map(|track| (named(track), track.judge.ruling()))
+                .collect(),
+            sources: self
+                .tracks
+                .iter()
+                .filter_map(|track| Some((named(track), track.source.clone()?)))
+                .collect(),
+            unreadable: self
+                .unread
+                .iter()
+                .filter(|(_, unread)| unread.looks >= UNREADABLE_LOOKS)
+                .map(|(side, unread)| (revision(side), unread.why.clone()))
+                .collect(),
+        }
+    }
+}
+
+impl Track {
+    fn read(&self, body: &[u8], probes: &ProbePaths) -> Result<Reading, Unreadable> {
+        read(body, self.check.indicator, &self.check.names, probes)
+    }
+
+    fn add(&mut self, answer: &Answer, probes: &ProbePaths) {
+        let Ok(body) = &answer.body else { return };
+        let reading = match self.read(body, probes) {
+            Ok(reading) => Some(reading),
+            Err(Unreadable::NoFamily) => None,
+            Err(_) => return,
+        };
+        if let Some(reading) = &reading {
+            self.source = Some(reading.source.to_string());
+        }
+        self.tally.add(&Scrape {
+            pod: &answer.target.uid,
+            side: answer.target.side,
+            origin: answer.target.origin,
+            asked: answer.asked,
+            reading: reading.as_ref(),
+        });
+    }
+}
+
+fn target(pod: &Pod, side: Side, exposed: &Exposed, begun: Timestamp) -> Option<Target> {
+    let status = pod.status.as_ref()?;
+    let ip: std::net::IpAddr = status.pod_ip.as_ref()?.parse().ok()?;
+    if status.phase.as_deref() != Some("Running") {
+        return None;
+    }
+    let started = status.start_time.as_ref().map(|time| time.0);
+    let address = std::net::SocketAddr::new(ip, exposed.port);
+    Some(Target {
+        side,
+        uid: pod.uid()?,
+        url: format!("http://{address}{}", exposed.path),
+        origin: match started {
+            Some(started) if started > begun => Origin::After,
+            Some(_) | None => Origin::Before,
+        },
+    })
+}
+
+/// The body of a page, or why there is none in one line.
+async fn fetch(http: &Client, url: &str) -> Result<Vec<u8>, String> {
+    let request = http.get(url).header(
+        reqwest::header::ACCEPT,
+        "application/openmetrics-text;version=1.0.0;q=0.9,text/plain;version=0.0.4;q=0.5",
+    );
+    let mut response = request
+        .send()
+        .await
+        .map_err(|error| words(&error.without_url()))?;
+    let status = response.status();
+    if !status.is_success() {
+        return Err(message("its metrics answered", status.as_str()));
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = response
+        .chunk()
+        .await
+        .map_err(|error| words(&error.without_url()))?
+    {
+        if body.len() + chunk.len() > BODY_BYTES {
+            return Err(format!("its metrics are more than {BODY_BYTES} bytes"));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
