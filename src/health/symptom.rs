@@ -109,20 +109,37 @@ impl<'a> Group<'a> {
 /// For how long a crash is a symptom of today: after ten minutes of running the kubelet, too, forgets it.
 const CRASH_IS_NEWS: SignedDuration = SignedDuration::from_mins(10);
 
+/// When containers of these pods failed last. None: some of them are in a crash loop, or nobody knows.
+fn crashed_last(candidate: &Group) -> Option<Timestamp> {
+    let containers = || candidate.containers().map(|(_, container)| container);
+    if containers().any(ContainerSnapshot::in_crash_loop) {
+        return None;
+    }
+    containers()
+        .filter_map(|container| container.last_exit.as_ref())
+        .filter(|exit| exit.failed())
+        .filter_map(|exit| exit.finished_at)
+        .max()
+}
+
 /// The stable revision's pods, as the measure of what would be wrong without the change as well.
 pub(super) struct Measure<'a> {
     stable: Group<'a>,
     candidates: usize,
     crashes_since: Timestamp,
+    /// When the candidate's containers failed last; now, where some of them keep failing.
+    crashed_last: Timestamp,
     /// When the first of the candidate's pods lost its readiness.
     lost_since: Option<Timestamp>,
     now: Timestamp,
 }
 
 impl<'a> Measure<'a> {
-    /// Crashes of stable pods count from the candidate's first pod on, and while they are news.
+    /// Crashes of stable pods count from the candidate's first pod on, and while they are news beside the candidate's
+    /// own: what hit both does not become the candidate's alone by getting older.
     pub(super) fn new(candidate: &Group, stable: Group<'a>, now: Timestamp) -> Self {
-        let news = now.checked_sub(CRASH_IS_NEWS).unwrap_or(Timestamp::MIN);
+        let crashed_last = crashed_last(candidate).map_or(now, |last| last.min(now));
+        let news = crashed_last.checked_sub(CRASH_IS_NEWS).unwrap_or(Timestamp::MIN);
         Self {
             stable,
             candidates: candidate.size(),
@@ -131,8 +148,18 @@ impl<'a> Measure<'a> {
                 .pods()
                 .filter_map(|pod| lost_readiness(pod).map(|(since, _)| since))
                 .min(),
+            crashed_last,
             now,
         }
+    }
+
+    /// Whether a symptom that stable shared is over: nobody keeps crashing, and the crashes are no news any more.
+    pub(super) fn is_past(&self, symptom: Symptom) -> bool {
+        symptom == Symptom::Crash
+            && self
+                .crashed_last
+                .checked_add(CRASH_IS_NEWS)
+                .is_ok_and(|until| until < self.now)
     }
 
     /// Until when a pod that became ready after the candidate's pods had lost it counts as one that shares their

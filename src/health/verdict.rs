@@ -79,7 +79,8 @@ pub enum Assessment {
 /// left out on both sides, and the order of the pods means nothing.
 ///
 /// Of several faults the one that stable does not share goes first, then the candidate's own before the
-/// environment's. A fault that stable shares, with at least half of the candidate's share of pods, is held.
+/// environment's. A fault that stable shares, with at least half of the candidate's share of pods, is held; crashes that
+/// it shared count no more when they are no news any more.
 pub fn assess(
     candidate: &[PodSnapshot],
     stable: &[PodSnapshot],
@@ -97,6 +98,9 @@ pub fn assess(
             Finding::Running { due } => recheck = Some(recheck.map_or(due, |earlier| earlier.min(due))),
         }
     }
+    complete.retain(|evidence| {
+        !(measure.is_past(evidence.symptom) && measure.shares(evidence.symptom, evidence.pods))
+    });
     complete.sort_by_key(|evidence| (measure.shares(evidence.symptom, evidence.pods), evidence.symptom));
     match (complete.into_iter().next(), recheck) {
         (Some(evidence), recheck) if measure.shares(evidence.symptom, evidence.pods) => {

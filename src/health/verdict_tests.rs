@@ -757,6 +757,39 @@ fn a_stable_crash_counts_only_since_the_candidate_is_there() {
 }
 
 #[test]
+fn crashes_of_a_shared_trouble_do_not_become_the_candidates_alone_by_getting_older() {
+    let crashed = |name: &str, finished: i64| {
+        let mut pod = PodFixture::ready(name).restarted(2, failure(finished)).snapshot();
+        pod.containers[0].failed.serving = 2;
+        pod
+    };
+    let judge = |candidate: i64, now: i64| {
+        let stable = [crashed("s0", 895)];
+        assess(
+            &[crashed("p0", candidate)],
+            &stable,
+            &limits(),
+            Traffic::Carrying,
+            at(now),
+        )
+    };
+    assert!(matches!(judge(900, NOW), Assessment::Hold { .. }));
+    assert!(matches!(judge(900, 900 + 599), Assessment::Hold { .. }));
+    assert_eq!(judge(900, 900 + 601), Assessment::Fine);
+    // Stable recovered, and long after that the candidate fails by itself.
+    assert!(matches!(judge(895 + 601, 1500), Assessment::Fault(_)));
+    // Of crashes that stable has no part in none is forgotten.
+    let alone = assess(
+        &[crashed("p0", 900)],
+        &ready(1),
+        &limits(),
+        Traffic::Carrying,
+        at(5000),
+    );
+    assert!(matches!(alone, Assessment::Fault(_)));
+}
+
+#[test]
 fn a_stable_crash_loop_of_clean_exits_is_shared_too() {
     let broken = |name: &str| {
         vec![

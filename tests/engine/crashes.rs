@@ -8,6 +8,7 @@ use microservice_operator::rollout::Edge;
 use serde_json::{Value, json};
 
 use super::cluster::Behaviour;
+use super::scenarios::routes::{gateway, nginx, routed};
 use super::world::{World, spec_with};
 
 /// What is left in the end, without times and numbers of rollouts that a crash may add to.
@@ -214,6 +215,47 @@ fn flip() {
 #[test]
 fn broken_stable() {
     crash_everywhere(&serving(), BROKEN);
+}
+
+const STEPS: Life = |world| {
+    world.image("b");
+    world.run(120);
+};
+
+const ABORT: Life = |world| {
+    world.image("b");
+    world.run(30);
+    world.command(annotations::ABORT, "b", 1);
+    world.run(60);
+};
+
+/// The ways of releasing in steps: by a Gateway, by two Ingresses, by pods, and all at once.
+fn stepped() -> [World; 4] {
+    let canary = json!({
+        "type": "Canary", "bakeSeconds": 15, "coarseWeights": "Allow",
+        "canary": {"steps": [{"weight": 30, "durationSeconds": 15}, {"weight": 60, "durationSeconds": 15}]},
+    });
+    let colours = json!({"type": "BlueGreen", "blueGreen": {"previewSeconds": 15}, "bakeSeconds": 15});
+    [
+        routed(3, gateway(), canary.clone()),
+        routed(3, nginx(), canary.clone()),
+        routed(3, json!([]), canary),
+        routed(3, gateway(), colours),
+    ]
+}
+
+#[test]
+fn steps() {
+    for start in stepped() {
+        crash_everywhere(&start, STEPS);
+    }
+}
+
+#[test]
+fn aborted_steps() {
+    for start in stepped() {
+        crash_everywhere(&start, ABORT);
+    }
 }
 
 #[test]

@@ -271,3 +271,20 @@ fn a_way_back_that_has_begun_is_not_undone_by_scaling() {
         world.assert_steady("a");
     }
 }
+
+#[test]
+fn pods_that_nobody_remembers_answer_what_is_on_its_way_to_them() {
+    let mut world = super::routes::canary(2, gateway(), json!([{"weight": 50, "pause": "Manual"}]));
+    world.image("b");
+    world.until_step(1);
+    world.image("c");
+    world.run(1);
+    assert_eq!(super::routes::shares(&world), "a 100");
+    world.lose_status();
+    for _ in 0..8 {
+        world.run(1);
+        assert!(world.ready("b") > 0, "{}", world.story());
+    }
+    world.run(60);
+    assert!(world.deployment("b").is_none(), "{}", world.story());
+}
