@@ -211,12 +211,35 @@ fn single_requests_are_put_together_until_they_can_be_compared() {
 }
 
 #[test]
+fn requests_of_one_side_wait_for_the_other_however_many_they_are() {
+    let mut judge = Judge::new(terms(STABLE));
+    for _ in 0..4 {
+        judge.observe(&look((20, 20), (0, 0)));
+        judge.observe(&look((0, 0), (180, 0)));
+    }
+    assert_eq!(judge.ruling().verdict, Verdict::Failing(Cause::WorseThanStable));
+}
+
+#[test]
+fn two_standards_share_alpha() {
+    let looks = [look((20, 2), (180, 2)); 3];
+    let (one, two) = (after(terms(STABLE), &looks), after(terms(both("50")), &looks));
+    assert!(one.evidence > 0.01, "{one:?}");
+    assert!(
+        (two.evidence - one.evidence / 2.0).abs() < 1e-9,
+        "{one:?} {two:?}"
+    );
+}
+
+#[test]
 fn while_one_side_is_not_read_the_other_waits_for_it() {
     let mut judge = Judge::new(terms(STABLE));
+    judge.observe(&look((2, 0), (2, 0)));
+    let before = judge.ruling().evidence;
     for _ in 0..10 {
         judge.observe(&alone((20, 20)));
     }
-    assert_eq!(judge.ruling().verdict, Verdict::Inconclusive(Open::NoBaseline));
+    assert!((judge.ruling().evidence - before).abs() < 1e-9);
     // What stable had in the meantime comes with its next reading: it has the same trouble.
     judge.observe(&look((20, 20), (2000, 2000)));
     judge.observe(&look((20, 20), (180, 180)));
