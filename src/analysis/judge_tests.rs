@@ -1,5 +1,7 @@
 //! What [`super::Judge`] says, case by case. How often it errs and how fast it is: tests/analysis.
 
+use proptest::prelude::*;
+
 use super::*;
 
 fn count(requests: u64, bad: u64) -> Count {
@@ -244,4 +246,27 @@ fn while_one_side_is_not_read_the_other_waits_for_it() {
     judge.observe(&look((20, 20), (2000, 2000)));
     judge.observe(&look((20, 20), (180, 180)));
     assert_eq!(judge.ruling().verdict, Verdict::Inconclusive(Open::Undecided));
+}
+
+fn counts() -> impl Strategy<Value = Option<Count>> {
+    let number = prop_oneof![0..100_u64, any::<u64>(), Just(u64::MAX)];
+    prop::option::of((number.clone(), number).prop_map(|(requests, bad)| count(requests, bad.min(requests))))
+}
+
+proptest! {
+    #[test]
+    fn whatever_pods_claim_there_is_a_ruling(
+        looks in prop::collection::vec((counts(), counts()), 0..20),
+        clearing in prop_oneof![
+            Just(Clearing::Never),
+            (1.0..100.0).prop_map(|factor| Clearing::NotWorseBy(Factor::new(factor).unwrap())),
+        ],
+    ) {
+        let mut judge = Judge::new(Terms { clearing, ..terms(both("99.9")) });
+        for (candidate, stable) in looks {
+            judge.observe(&Look { candidate, stable });
+            let evidence = judge.ruling().evidence;
+            prop_assert!(evidence.is_finite() && evidence >= 0.0, "{evidence}");
+        }
+    }
 }
