@@ -124,6 +124,17 @@ fn what_is_tolerated_is_no_failure() {
         Verdict::Failing(Cause::WorseThanStable)
     );
     assert_eq!(open(tolerating(4.0), &looks), Open::Undecided);
+    let equal = vec![look((20, 1), (180, 9)); 300];
+    let much = after(tolerating(4.0), &equal);
+    assert!(
+        much.evidence < 0.001,
+        "tolerating more makes nobody suspect: {much:?}"
+    );
+    let far_worse = vec![look((20, 10), (180, 6)); 60];
+    assert_eq!(
+        after(tolerating(4.0), &far_worse).verdict,
+        Verdict::Failing(Cause::WorseThanStable)
+    );
 }
 
 #[test]

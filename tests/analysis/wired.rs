@@ -67,6 +67,10 @@ fn failed_after(seed: u64, stable_fails: f64, candidate_fails: f64) -> Option<u3
                 names,
                 &ProbePaths::usual(),
             );
+            assert!(
+                matches!(reading, Ok(_) | Err(Unreadable::NoFamily)),
+                "{reading:?}"
+            );
             let (side, origin) = match at {
                 0 => (Side::Candidate, Origin::After),
                 _ => (Side::Stable, Origin::Before),
@@ -76,11 +80,8 @@ fn failed_after(seed: u64, stable_fails: f64, candidate_fails: f64) -> Option<u3
                 side,
                 origin,
                 asked: Timestamp::from_second(i64::from(*second)).unwrap(),
-                reading: match &reading {
-                    Ok(reading) => Some(reading),
-                    Err(Unreadable::NoFamily) => None,
-                    Err(why) => panic!("{why}"),
-                },
+                // None before the first request.
+                reading: reading.as_ref().ok(),
             });
         }
         judge.observe(&tally.look());
