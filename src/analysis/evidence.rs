@@ -24,12 +24,12 @@
 use super::odds::Seen;
 
 /// What evidence is gathered of.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Terms {
-    /// The odds ratios for which it is.
-    pub(super) odds: &'static [f64],
-    /// The odds ratio against which it is. Also against all smaller ones where those of `odds` are larger, and against
-    /// all larger ones where they are smaller.
+    /// The odds ratios for which it is: all larger than `null`, or none larger.
+    pub(super) odds: Vec<f64>,
+    /// The odds ratio against which it is, and with it against all smaller ones where those of `odds` are larger, and
+    /// against all larger ones where they are smaller.
     pub(super) null: f64,
     /// From when.
     pub(super) since: Since,
@@ -85,8 +85,8 @@ pub(super) struct Evidence {
 impl Evidence {
     pub(super) fn new(terms: Terms) -> Self {
         Self {
-            terms,
             staked: vec![0.0; terms.odds.len()],
+            terms,
             looks: 0.0,
             value: 1.0,
             highest: 1.0,
@@ -102,7 +102,7 @@ impl Evidence {
         let stake = self.terms.since.weight(look) / self.terms.odds.len() as f64;
         let most = self.terms.most.ln();
         let mut value = self.terms.since.rest(look);
-        for (staked, odds) in self.staked.iter_mut().zip(self.terms.odds) {
+        for (staked, odds) in self.staked.iter_mut().zip(&self.terms.odds) {
             let Some(ln_ratio) = seen.ln_ratio(*odds, self.terms.null) else {
                 return; // Depends on the sizes alone, so it is the first that is None, and nothing has changed yet.
             };
@@ -134,7 +134,7 @@ mod tests {
 
     fn evidence(since: Since, most: f64) -> Evidence {
         Evidence::new(Terms {
-            odds: &ODDS,
+            odds: ODDS.to_vec(),
             null: 1.0,
             since,
             most,

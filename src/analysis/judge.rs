@@ -4,7 +4,7 @@ use super::evidence::{Evidence, Since, Terms as Gathering};
 use super::odds::Seen;
 use super::{Alpha, BadShare, Count, Factor};
 
-/// The odds ratios that are looked for. Few cost nothing: each halving of the weight of one delays it by one bad request
+/// The odds ratios that are looked for, as multiples of what is tolerated. Few cost nothing: each halving of the weight of one delays it by one bad request
 /// or so. Close together where the truth is likely and detection slow (a ratio of 2 is found nearly as fast by 1.5 or 3),
 /// far apart above, where each bad request counts for nearly 1/r whatever the ratio. Nothing below 1.5, so that by
 /// intent a candidate that is up to about 1.2 times worse is never found to be worse, however much traffic there is.
@@ -209,10 +209,11 @@ impl Case {
         };
         let no_worse = match clearing {
             Clearing::Never => None,
-            Clearing::NotWorseBy(factor) => Some(gathering(&NO_WORSE[..], factor.get(), Since::TheFirst)),
+            Clearing::NotWorseBy(factor) => Some(gathering(NO_WORSE.to_vec(), factor.get(), Since::TheFirst)),
         };
+        let worse = WORSE.map(|odds| odds * tolerated.get()).to_vec();
         Self {
-            worse: Evidence::new(gathering(&WORSE[..], tolerated.get(), Since::Any)),
+            worse: Evidence::new(gathering(worse, tolerated.get(), Since::Any)),
             no_worse: no_worse.map(Evidence::new),
             needed,
         }

@@ -1,7 +1,8 @@
 //! What the requests say about a candidate: from the pods' own counters to a verdict. Pure: what was scraped comes in as
 //! bytes, and time as an argument.
 //!
-//! [`read`] takes a pod's requests from what it exposes, [`Tally`] sums them up for each revision, and [`Judge`] weighs the bad requests of the candidate against those of the stable revision and against an objective.
+//! [`read`] takes a pod's requests from what it exposes, [`Tally`] sums them up for each revision, and [`Judge`] weighs
+//! the bad requests of the candidate against those of the stable revision and against an objective.
 
 mod conventions;
 mod count;
@@ -13,6 +14,8 @@ mod probe_paths;
 mod reading;
 mod tally;
 
+#[cfg(test)]
+mod judge_tests;
 #[cfg(test)]
 mod reading_tests;
 

@@ -59,7 +59,7 @@ impl Seen {
     pub(super) fn tells(&self) -> bool {
         match self {
             Self::Beside { candidate, stable } => {
-                candidate.requests() > 0 && stable.requests() > 0 && candidate.bad() + stable.bad() > 0
+                candidate.requests() > 0 && stable.requests() > 0 && candidate.bad().max(stable.bad()) > 0
             }
             Self::Against { candidate, .. } => candidate.requests() > 0,
         }
@@ -70,8 +70,8 @@ impl Seen {
     pub(super) fn ln_ratio(&self, odds: f64, null: f64) -> Option<f64> {
         match *self {
             Self::Beside { candidate, stable } => {
-                let bad = candidate.bad() + stable.bad();
-                let requests = candidate.requests() + stable.requests();
+                let bad = candidate.bad().saturating_add(stable.bad());
+                let requests = candidate.requests().saturating_add(stable.requests());
                 let normal = if requests > SMALL && odds >= null && null >= 1.0 {
                     let share = candidate.requests() as f64 / requests as f64;
                     bad as f64 * (ln_bernoulli(share, odds) - ln_bernoulli(share, null))
@@ -99,7 +99,7 @@ fn ln_bernoulli(share: f64, z: f64) -> f64 {
 /// down before it overflows.
 fn ln_sum(candidate: Count, stable: Count, z: f64) -> f64 {
     const LARGE: f64 = 1e200;
-    let bad = candidate.bad() + stable.bad();
+    let bad = candidate.bad().saturating_add(stable.bad());
     let first = bad.saturating_sub(stable.requests());
     let last = bad.min(candidate.requests());
     let (ours, theirs, n) = (candidate.requests() as f64, stable.requests() as f64, bad as f64);

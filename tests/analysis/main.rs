@@ -5,3 +5,4 @@
 mod sampler;
 mod simulation;
 mod tables;
+mod wired;

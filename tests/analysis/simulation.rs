@@ -3,7 +3,7 @@
 
 use fastrand::Rng;
 use microservice_operator::analysis::{
-    Alpha, Clearing, Count, Factor, Judge, Look, Standard, Terms, Verdict,
+    Alpha, BadShare, Clearing, Count, Factor, Judge, Look, Standard, Terms, Verdict,
 };
 
 use crate::sampler::{Poisson, split};
@@ -128,6 +128,55 @@ pub fn shared_outage_alarms(cell: Cell, bad: f64, rollouts: u32) -> u32 {
         alarms += u32::from(matches!(judge.ruling().verdict, Verdict::Failing(_)));
     }
     alarms
+}
+
+/// Of `rollouts` rollouts with `looks` looks each, in which the candidate has `requests` a second, of which exactly the
+/// allowed share is bad, how many were failed by the objective.
+pub fn objective_alarms(requests: u32, good_percent: &str, rollouts: u32, looks: u32) -> u32 {
+    let allowed = BadShare::from_good_percent(good_percent).unwrap();
+    let requests = f64::from(requests);
+    let good = Poisson::new(requests * (1.0 - allowed.get()));
+    let bad = Poisson::new(requests * allowed.get());
+    let mut rng = Rng::with_seed(4);
+    let mut alarms = 0;
+    for _ in 0..rollouts {
+        let mut judge = Judge::new(terms(Standard::Objective { allowed }));
+        for _ in 0..looks {
+            judge.observe(&Look {
+                candidate: Some(count(good.draw(&mut rng), bad.draw(&mut rng))),
+                stable: None,
+            });
+        }
+        alarms += u32::from(matches!(judge.ruling().verdict, Verdict::Failing(_)));
+    }
+    alarms
+}
+
+/// Seconds until the candidate was cleared of being worse by `cleared_of`, where the odds of a bad request are `odds` times
+/// those of stable. None where it was not within `patience` seconds.
+pub fn clearings(cell: Cell, cleared_of: f64, odds: f64, patience: u32, rollouts: u32) -> Vec<Option<u32>> {
+    let (ours, theirs) = cell.rates();
+    let p = cell.base();
+    let worse = odds * p / (1.0 - p + odds * p);
+    let candidate = (Poisson::new(ours * (1.0 - worse)), Poisson::new(ours * worse));
+    let stable = (Poisson::new(theirs * (1.0 - p)), Poisson::new(theirs * p));
+    let mut rng = Rng::with_seed(cell.seed(5));
+    let cleared = |_| {
+        let mut judge = Judge::new(Terms {
+            clearing: Clearing::NotWorseBy(Factor::new(cleared_of).unwrap()),
+            ..terms(NO_WORSE_THAN_STABLE)
+        });
+        (1..=patience).find(|_| {
+            let mut draw =
+                |(good, bad): &(Poisson, Poisson)| Some(count(good.draw(&mut rng), bad.draw(&mut rng)));
+            judge.observe(&Look {
+                candidate: draw(&candidate),
+                stable: draw(&stable),
+            });
+            judge.ruling().verdict == Verdict::Passing
+        })
+    };
+    (0..rollouts).map(cleared).collect()
 }
 
 /// How bad the candidate becomes.
