@@ -192,7 +192,7 @@ struct Against {
     /// Whether the candidate is more than twice as bad as stable, which tells whose trouble it is while stable breaks the
     /// objective too. None where the two are compared anyway.
     much_worse: Option<Beside>,
-    /// Whether the last time that the objective was broken was found to be stable's trouble too.
+    /// Whether the candidate breaks the objective and that was found to be stable's trouble too.
     excused: Excused,
 }
 
@@ -349,6 +349,9 @@ impl Judge {
             if let Some(against) = &mut self.against {
                 let allowed = against.allowed;
                 against.case.add(&Seen::Against { candidate, allowed });
+                if !self.recent.breaks(allowed) {
+                    against.excused = Excused::No;
+                }
             }
         }
         if self.found.is_none() && self.candidate.requests() >= self.terms.minimum_samples {
@@ -392,13 +395,10 @@ impl Judge {
         None
     }
 
-    fn shared(&self) -> bool {
+    fn excused(&self) -> Excused {
         self.against
             .as_ref()
-            .is_some_and(|against| match against.excused {
-                Excused::Yes => self.recent.breaks(against.allowed),
-                Excused::No => false,
-            })
+            .map_or(Excused::No, |against| against.excused)
     }
 
     fn verdict(&self) -> Verdict {
@@ -410,7 +410,7 @@ impl Judge {
             (Read::Never, _) => Open::NotRead,
             (Read::Once, 0) => Open::NoRequests,
             (Read::Once, requests) if requests < needed => Open::TooFewSamples { needed },
-            (Read::Once, _) if self.shared() => Open::SharedWithStable,
+            (Read::Once, _) if self.excused() == Excused::Yes => Open::SharedWithStable,
             (Read::Once, _) if self.cases().all(Case::cleared) => return Verdict::Passing,
             (Read::Once, _) if self.against.is_none() && self.stable.requests() == 0 => Open::NoBaseline,
             (Read::Once, _) => Open::Undecided,
