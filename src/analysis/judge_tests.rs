@@ -181,9 +181,10 @@ fn what_stable_breaks_as_well_is_not_the_candidates_fault() {
 fn a_trouble_of_both_is_not_held_against_the_candidate_afterwards() {
     let mut judge = Judge::new(terms(objective("99")));
     (0..30).for_each(|_| judge.observe(&look((20, 10), (180, 90))));
-    (0..12).for_each(|_| judge.observe(&look((20, 0), (180, 0))));
+    (0..20).for_each(|_| judge.observe(&look((20, 0), (180, 0))));
     judge.observe(&look((20, 2), (180, 0)));
-    assert_eq!(judge.ruling().verdict, Verdict::Inconclusive(Open::Undecided));
+    let verdict = judge.ruling().verdict;
+    assert!(matches!(verdict, Verdict::Inconclusive(_)), "{verdict:?}");
 }
 
 #[test]
