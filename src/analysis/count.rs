@@ -130,6 +130,8 @@ pub struct Factor(f64);
 impl Factor {
     /// No worse.
     pub const ONE: Self = Self(1.0);
+    /// Twice as bad.
+    pub const TWO: Self = Self(2.0);
     /// The largest one.
     pub const MAX: f64 = 100.0;
 

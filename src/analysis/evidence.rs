@@ -93,6 +93,11 @@ impl Evidence {
         }
     }
 
+    /// The same with nothing gathered.
+    pub(super) fn anew(&self) -> Self {
+        Self::new(self.terms.clone())
+    }
+
     /// Takes a look in. One that tells nothing changes nothing.
     pub(super) fn add(&mut self, seen: &Seen) {
         if !seen.tells() {

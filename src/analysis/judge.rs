@@ -25,8 +25,9 @@ const CEILING: f64 = 10.0;
 /// look: of ten single requests no two would ever be beside each other.
 const POOL: u64 = 10;
 
-/// The weight of what was recent, after a look at which the candidate had requests: about twenty such looks count.
-const RECENT: f64 = 0.95;
+/// The weight of what was recent, after a look at which the candidate had requests: about five such looks count. Longer,
+/// and what was good before a trouble of both would hide for some looks that stable has it too.
+const RECENT: f64 = 0.8;
 
 /// A trouble is shared where stable's share of bad requests is at least this part of the candidate's (design 4.5).
 const SHARED: f64 = 0.5;
@@ -123,7 +124,8 @@ pub enum Open {
     },
     /// It is to be compared with the stable revision alone, which had no request.
     NoBaseline,
-    /// It breaks the objective, and so does the stable revision, at least half as much: it is not the change.
+    /// It breaks the objective, but the stable revision does so as well, or has at least half of its share of bad requests:
+    /// it is not the change.
     SharedWithStable,
     /// There were requests enough, and they tell neither.
     Undecided,
@@ -187,6 +189,17 @@ struct Beside {
 struct Against {
     allowed: BadShare,
     case: Case,
+    /// Whether the candidate is more than twice as bad as stable, which tells whose trouble it is while stable breaks the
+    /// objective too. None where the two are compared anyway.
+    much_worse: Option<Beside>,
+    /// Whether the candidate breaks the objective and that was found to be stable's trouble too.
+    excused: Excused,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Excused {
+    No,
+    Yes,
 }
 
 /// The evidence against a candidate, and for it.
@@ -224,6 +237,11 @@ impl Case {
         if let Some(no_worse) = &mut self.no_worse {
             no_worse.add(seen);
         }
+    }
+
+    /// Gives up what speaks against the candidate so far. It stays a test, because it only ever loses by that.
+    fn drop_charges(&mut self) {
+        self.worse = self.worse.anew();
     }
 
     fn failed(&self) -> bool {
@@ -265,9 +283,16 @@ impl Recent {
         self.stable = put(self.stable, look.stable.unwrap_or_default());
     }
 
-    /// Whether stable's bad share is at least half of the candidate's.
-    fn shared(&self) -> bool {
-        self.stable.0 > 0.0 && self.stable.1 * self.candidate.0 >= SHARED * self.candidate.1 * self.stable.0
+    /// Whether the candidate breaks the objective.
+    fn breaks(&self, allowed: BadShare) -> bool {
+        self.candidate.1 > allowed.get() * self.candidate.0
+    }
+
+    /// Whether stable breaks the objective too, or has at least half of the candidate's share of bad requests.
+    fn shared(&self, allowed: BadShare) -> bool {
+        let breaks = self.stable.1 > allowed.get() * self.stable.0;
+        let half = self.stable.1 * self.candidate.0 >= SHARED * self.candidate.1 * self.stable.0;
+        self.stable.0 > 0.0 && (breaks || half)
     }
 }
 
@@ -281,14 +306,15 @@ impl Judge {
         };
         Self {
             terms,
-            beside: tolerated.map(|tolerated| Beside {
-                candidate: Count::ZERO,
-                stable: Count::ZERO,
-                case: Case::new(alpha, tolerated, terms.clearing),
-            }),
+            beside: tolerated.map(|tolerated| Beside::new(Case::new(alpha, tolerated, terms.clearing))),
             against: allowed.map(|allowed| Against {
                 allowed,
                 case: Case::new(alpha, Factor::ONE, terms.clearing),
+                much_worse: match tolerated {
+                    Some(_) => None,
+                    None => Some(Beside::new(Case::new(alpha, Factor::TWO, Clearing::Never))),
+                },
+                excused: Excused::No,
             }),
             read: Read::Never,
             candidate: Count::ZERO,
@@ -311,11 +337,21 @@ impl Judge {
         if let Some(beside) = &mut self.beside {
             beside.add(look);
         }
+        if let Some(much_worse) = self
+            .against
+            .as_mut()
+            .and_then(|against| against.much_worse.as_mut())
+        {
+            much_worse.add(look);
+        }
         if let Some(candidate) = look.candidate {
             self.read = Read::Once;
             if let Some(against) = &mut self.against {
                 let allowed = against.allowed;
                 against.case.add(&Seen::Against { candidate, allowed });
+                if !self.recent.breaks(allowed) {
+                    against.excused = Excused::No;
+                }
             }
         }
         if self.found.is_none() && self.candidate.requests() >= self.terms.minimum_samples {
@@ -341,19 +377,28 @@ impl Judge {
         beside.chain(self.against.iter().map(|against| &against.case))
     }
 
-    fn cause(&self) -> Option<Cause> {
-        let worse = |case: Option<&Case>| case.is_some_and(Case::failed);
-        if worse(self.beside.as_ref().map(|beside| &beside.case)) {
+    fn cause(&mut self) -> Option<Cause> {
+        if self.beside.as_ref().is_some_and(|beside| beside.case.failed()) {
             return Some(Cause::WorseThanStable);
         }
-        (self.breaks_objective() && !self.recent.shared()).then_some(Cause::WorseThanObjective)
+        let against = self.against.as_mut().filter(|against| against.case.failing())?;
+        let much_worse = against
+            .much_worse
+            .as_ref()
+            .is_some_and(|beside| beside.case.failing());
+        if much_worse || !self.recent.shared(against.allowed) {
+            return Some(Cause::WorseThanObjective);
+        }
+        // Evidence of a trouble of both must not be held against the candidate when stable is over it by a moment earlier.
+        against.case.drop_charges();
+        against.excused = Excused::Yes;
+        None
     }
 
-    /// Now, and not only once: what was shared with stable and is over is no fault of the candidate's.
-    fn breaks_objective(&self) -> bool {
+    fn excused(&self) -> Excused {
         self.against
             .as_ref()
-            .is_some_and(|against| against.case.failing())
+            .map_or(Excused::No, |against| against.excused)
     }
 
     fn verdict(&self) -> Verdict {
@@ -365,7 +410,7 @@ impl Judge {
             (Read::Never, _) => Open::NotRead,
             (Read::Once, 0) => Open::NoRequests,
             (Read::Once, requests) if requests < needed => Open::TooFewSamples { needed },
-            (Read::Once, _) if self.breaks_objective() => Open::SharedWithStable,
+            (Read::Once, _) if self.excused() == Excused::Yes => Open::SharedWithStable,
             (Read::Once, _) if self.cases().all(Case::cleared) => return Verdict::Passing,
             (Read::Once, _) if self.against.is_none() && self.stable.requests() == 0 => Open::NoBaseline,
             (Read::Once, _) => Open::Undecided,
@@ -375,6 +420,14 @@ impl Judge {
 }
 
 impl Beside {
+    fn new(case: Case) -> Self {
+        Self {
+            candidate: Count::ZERO,
+            stable: Count::ZERO,
+            case,
+        }
+    }
+
     /// Puts together what was counted until both revisions have been read and had requests, and then compares. When that
     /// is depends on how many requests there were and not on how many were bad, so that the comparison stays fair; and
     /// both have been read for the same time, so that it compares the same time of both.

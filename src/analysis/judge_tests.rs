@@ -168,7 +168,37 @@ fn what_stable_breaks_as_well_is_not_the_candidates_fault() {
             Verdict::Inconclusive(Open::Undecided),
             "it is over: {standard:?}"
         );
+        judge.observe(&look((20, 2), (180, 1)));
+        assert_eq!(
+            judge.ruling().verdict,
+            Verdict::Inconclusive(Open::Undecided),
+            "and a few later ones are another matter: {standard:?}"
+        );
     }
+}
+
+#[test]
+fn a_trouble_of_both_is_not_held_against_the_candidate_afterwards() {
+    let mut judge = Judge::new(terms(objective("99")));
+    (0..30).for_each(|_| judge.observe(&look((20, 10), (180, 90))));
+    (0..20).for_each(|_| judge.observe(&look((20, 0), (180, 0))));
+    judge.observe(&look((20, 2), (180, 0)));
+    let verdict = judge.ruling().verdict;
+    assert!(matches!(verdict, Verdict::Inconclusive(_)), "{verdict:?}");
+}
+
+#[test]
+fn stable_breaking_the_objective_a_little_is_no_excuse_for_much() {
+    let looks = vec![look((20, 8), (180, 4)); 10];
+    assert_eq!(
+        after(terms(objective("99")), &looks).verdict,
+        Verdict::Failing(Cause::WorseThanObjective)
+    );
+    let a_little_too = vec![look((20, 1), (180, 5)); 30];
+    assert_eq!(
+        open(terms(objective("99")), &a_little_too),
+        Open::SharedWithStable
+    );
 }
 
 #[test]

@@ -102,13 +102,13 @@ pub fn false_alarms(cell: Cell, rollouts: u32, looks: usize) -> u32 {
 /// Of `rollouts` rollouts of a minute, in the middle of which requests of both revisions are bad with a probability of
 /// `bad` for twenty seconds, how many were failed. When the trouble begins and ends each revision is read at a moment of
 /// its own: the look of that second holds another part of it for each.
-pub fn shared_outage_alarms(cell: Cell, bad: f64, rollouts: u32) -> u32 {
+pub fn shared_outage_alarms(cell: Cell, standard: Standard, bad: f64, rollouts: u32) -> u32 {
     let (ours, theirs) = cell.rates();
     let mut rng = Rng::with_seed(cell.seed(3));
     let (ours, theirs) = (Poisson::new(ours), Poisson::new(theirs));
     let mut alarms = 0;
     for _ in 0..rollouts {
-        let mut judge = Judge::new(terms(NO_WORSE_THAN_STABLE));
+        let mut judge = Judge::new(terms(standard));
         for second in 0..60 {
             let mut draw = |requests: &Poisson| {
                 let part = match second {
@@ -123,6 +123,32 @@ pub fn shared_outage_alarms(cell: Cell, bad: f64, rollouts: u32) -> u32 {
             judge.observe(&Look {
                 candidate: draw(&ours),
                 stable: draw(&theirs),
+            });
+        }
+        alarms += u32::from(matches!(judge.ruling().verdict, Verdict::Failing(_)));
+    }
+    alarms
+}
+
+/// Of `rollouts` rollouts with 300 looks, in which the odds of a bad request are worse by exactly what is tolerated, how
+/// many were failed.
+pub fn tolerated_alarms(cell: Cell, tolerated: f64, rollouts: u32) -> u32 {
+    let (ours, theirs) = cell.rates();
+    let p = cell.base();
+    let worse = tolerated * p / (1.0 - p + tolerated * p);
+    let candidate = (Poisson::new(ours * (1.0 - worse)), Poisson::new(ours * worse));
+    let stable = (Poisson::new(theirs * (1.0 - p)), Poisson::new(theirs * p));
+    let tolerated = Factor::new(tolerated).unwrap();
+    let mut rng = Rng::with_seed(cell.seed(6));
+    let mut alarms = 0;
+    for _ in 0..rollouts {
+        let mut judge = Judge::new(terms(Standard::Stable { tolerated }));
+        for _ in 0..300 {
+            let mut draw =
+                |(good, bad): &(Poisson, Poisson)| Some(count(good.draw(&mut rng), bad.draw(&mut rng)));
+            judge.observe(&Look {
+                candidate: draw(&candidate),
+                stable: draw(&stable),
             });
         }
         alarms += u32::from(matches!(judge.ruling().verdict, Verdict::Failing(_)));
