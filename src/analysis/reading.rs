@@ -265,6 +265,10 @@ fn errors(family: &Family, samples: &[Sample<'_>], probes: &ProbePaths) -> Found
     // Not of the meant ones alone: where only probes have been counted yet, the label is there as well.
     let mut named = samples.iter().filter(|sample| sample.name == selection.name);
     if !named.any(|sample| status(sample).is_some()) {
+        // A histogram without labels shows zeros before the first request, when a counter with them shows nothing yet.
+        if selection.sum(|_| true) == Ok(0) {
+            return None;
+        }
         let samples = selection.name.to_owned();
         return Some(Err(Unreadable::NoStatus { samples }));
     }

@@ -21,7 +21,9 @@ use super::cache::ServiceKey;
 use super::entry::now;
 use super::error::words;
 use super::streams::Caches;
-use crate::analysis::{Judge, Origin, ProbePaths, Reading, Scrape, Side, Tally, Unreadable, Verdict, read};
+use crate::analysis::{
+    Count, Judge, Origin, ProbePaths, Reading, Scrape, Side, Tally, Unreadable, Verdict, read,
+};
 use crate::api::labels;
 use crate::health::message;
 use crate::rollout::{AnalysisReport, Check, Exposed, Watch};
@@ -226,6 +228,12 @@ impl Sampler {
             }
             let look = track.tally.look();
             track.judge.observe(&look);
+            let ruling = track.judge.ruling();
+            tracing::debug!(
+                service = %self.service, check = %track.check.name, evidence = ruling.evidence,
+                candidate = %words_of(look.candidate), stable = %words_of(look.stable), verdict = ?ruling.verdict,
+                "requests since the last look, bad ones of all"
+            );
         }
         self.tell();
     }
@@ -383,6 +391,10 @@ impl Track {
             reading: reading.as_ref(),
         });
     }
+}
+
+fn words_of(count: Option<Count>) -> String {
+    count.map_or_else(|| "not read".to_owned(), |count| count.to_string())
 }
 
 fn target(pod: &Pod, side: Side, exposed: &Exposed, begun: Timestamp) -> Option<Target> {
