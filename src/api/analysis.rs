@@ -31,7 +31,7 @@ pub struct Analysis {
     /// What a step (and the bake) does that ends before so many requests have been seen: Pass goes on, Wait waits for them, at most until the progress deadline, and is taken back then. Default: Pass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub no_data: Option<NoData>,
-    /// The step ends early, whatever its durationSeconds, when the new revision is shown to be less than this many times worse than the stable one and than each objective, as a decimal number in quotes: "1.5". Default: it does not end early.
+    /// Steps do not wait for the end of their durationSeconds any more when the new revision is shown to be less than this many times worse than the stable one and than each objective, as a decimal number in quotes: "1.5". Default: they do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 6),

@@ -11,6 +11,7 @@ mod gateway;
 mod laws;
 mod operator;
 mod properties;
+mod requests;
 mod scenarios;
 mod table;
 mod world;

@@ -17,6 +17,7 @@ use microservice_operator::traffic::form;
 use super::api_server::{Stored, WriteError};
 use super::cluster::Pod;
 use super::laws;
+use super::requests::Counting;
 use super::world::World;
 
 /// What the caches show.
@@ -53,6 +54,8 @@ pub struct Memory {
     pause: i64,
     /// What was seen last: nothing is planned where nothing has changed and no time has come.
     seen: Option<View>,
+    /// The requests that were counted, and the judges.
+    pub counting: Option<Counting>,
     /// Caches that are behind.
     pub frozen: Option<(View, BTreeSet<Part>)>,
 }
@@ -189,6 +192,7 @@ impl World {
             observed.children.insert(key, stored.live(&uid));
         }
         observed.calls = self.calls.clone();
+        observed.analysis = self.report();
         for pod in &view.pods {
             observed
                 .pods
@@ -259,6 +263,7 @@ impl World {
             self.notice_routes();
             let observed = self.observed();
             let plan = plan(&observed, self.now);
+            self.follow(plan.watch.clone());
             laws::planned(self, &observed, &plan);
             if plan.steps.is_empty() {
                 return self.conclude(&observed, &plan);

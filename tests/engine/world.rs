@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
+use microservice_operator::analysis::Count;
 use microservice_operator::api::{MicroserviceStatus, Phase, RolloutState, RolloutStatus, annotations};
 use microservice_operator::health::JobOutcome;
 use microservice_operator::render::ChildKind;
@@ -49,6 +50,8 @@ pub struct World {
     pub hooks: BTreeMap<String, CallOutcome>,
     /// The calls that a process remembers.
     pub calls: BTreeMap<String, CallOutcome>,
+    /// Requests a second and bad ones, by revision.
+    pub rates: BTreeMap<String, Count>,
     /// How many writes there were.
     pub writes: usize,
     /// What was written, one line each.
@@ -76,6 +79,7 @@ impl World {
             jobs: BTreeMap::new(),
             hooks: BTreeMap::new(),
             calls: BTreeMap::new(),
+            rates: BTreeMap::new(),
             writes: 0,
             journal: Vec::new(),
             taken: Vec::new(),
@@ -118,6 +122,7 @@ impl World {
         self.gateway.tick(&mut self.api, self.now);
         self.gateway
             .note_root(self.cluster.endpoints.ready.keys(), self.now);
+        self.count();
         laws::moment(self);
     }
 
