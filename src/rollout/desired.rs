@@ -214,8 +214,8 @@ fn service_children(
     if let Some(selection) = selection {
         children.extend(render::service(identity, exposure, selection));
         let split = ways.routes.map(|routes| draft.split(routes));
-        let router = operation.strategy().router();
-        children.extend(crate::traffic::routes(identity, exposure, router, split.as_ref()));
+        let routes = crate::traffic::routes(identity, exposure, draft.router(), split.as_ref());
+        children.extend(routes);
         children.extend(preview(draft, identity));
         children.extend(render::network_policy(identity, exposure));
     }
@@ -811,8 +811,10 @@ fn returning(draft: &Draft<'_>, back: &Return) -> Allocation {
 /// there is nothing to wait for.
 fn left_by_routes(draft: &Draft<'_>, back: &Return) -> bool {
     if !draft.by_routes() {
-        // The spec has no routes any more that could lead elsewhere: those that live are about to go.
-        return !draft.routed(&back.candidate);
+        // The spec has no routes any more that split: those that live are about to go, or lead to the root Service now, and
+        // what they sent the candidate before has its time all the same.
+        let waits = back.weight > 0 && draft.has_own_service(&back.candidate);
+        return !draft.routed(&back.candidate) && (!waits || draft.routes_rest());
     }
     match draft.routes(&back.home()) {
         RoutesStanding::InForce | RoutesStanding::Waiting(_) => back.weight == 0 || draft.routes_rest(),

@@ -13,7 +13,7 @@ use super::observed::{ChildKey, Deleting, LiveChild, Ownership};
 use super::plan::{owner, stamped};
 use super::state::Return;
 use super::steps::Goal;
-use crate::api::{RolloutCourse, StepAffinity, StrategyType};
+use crate::api::{RolloutCourse, Router, StepAffinity, StrategyType};
 use crate::render::{ChildKind, Identity, KindPresence};
 use crate::traffic::{self, Acceptance, Share, Split};
 
@@ -124,8 +124,26 @@ impl Draft<'_> {
         stepped
             && traffic::routes_split(
                 &super::desired::exposure(self, &TrafficTarget::Nobody),
-                strategy.router(),
+                self.router(),
             )
+    }
+
+    /// What splits the traffic. What has begun by routes ends so: that the Service is to split it counts from the next
+    /// rollout on.
+    pub fn router(&self) -> Router {
+        let asked = self.observed.spec().operation.strategy().router();
+        let begun = match self.situation.state.course() {
+            Some(RolloutCourse::FullSize | RolloutCourse::Steps) => {
+                let live = self.situation.state.live();
+                live.into_iter().any(|revision| self.has_own_service(revision))
+            }
+            Some(RolloutCourse::Exchange) | None => false,
+        };
+        if begun && asked == Router::Service {
+            Router::Auto
+        } else {
+            asked
+        }
     }
 
     /// The Service by which routes lead to a revision: its own, unless that has no endpoint yet and the root Service
@@ -251,7 +269,7 @@ impl Draft<'_> {
         let identity = Identity::of(&self.observed.service, self.observed.namespace());
         let exposure = super::desired::exposure(self, &TrafficTarget::Nobody);
         let owner = owner(self.observed);
-        let wanted = traffic::routes(&identity, &exposure, strategy.router(), Some(&self.split(target)));
+        let wanted = traffic::routes(&identity, &exposure, self.router(), Some(&self.split(target)));
         let mut waiting = None;
         for child in wanted {
             let key = (child.kind, child.name.clone());
