@@ -186,8 +186,9 @@ fn one_that_is_cleared_does_not_wait_for_the_end_of_its_steps() {
     world.requests("b", 200, 0);
     world.requests("a", 1800, 18);
     world.image("b");
-    in_force(&mut world, 1);
-    world.until_state(RolloutState::Baking);
+    world.until(300, "the bake", |world| {
+        world.state() == Some(RolloutState::Baking)
+    });
 }
 
 #[test]
