@@ -289,6 +289,44 @@ fn step_cases() -> Vec<Cel> {
 }
 
 /// At least one case for each rule of the CRD.
+fn objective_cases() -> Vec<Cel> {
+    let objective =
+        |good: &str, indicator: Value| json!({"name": "a", "goodPercent": good, "indicator": indicator});
+    let errors = || json!({"errors": {}});
+    vec![
+        cel(
+            "spec.objectives[0].indicator",
+            "an indicator is exactly one of errors or latency",
+            json!({"objectives": [objective("99.9", json!({"errors": {}, "latency": {"thresholdMilliseconds": 5}}))]}),
+        ),
+        cel(
+            "spec.objectives[0].indicator",
+            "an indicator is exactly one of errors or latency",
+            json!({"objectives": [objective("99.9", json!({}))]}),
+        ),
+        cel(
+            "spec.objectives[0]",
+            "goodPercent must be more than 0: at 0 every request may be bad",
+            json!({"objectives": [objective("0.0", errors())]}),
+        ),
+        cel(
+            "spec",
+            "objectives need one of ports, from which the metrics are read: add it, and name it by monitoring.port",
+            json!({"ports": null, "objectives": [objective("99.9", errors())]}),
+        ),
+        cel(
+            "spec.strategy.analysis",
+            "falseAlarmPercent must be more than 0 and at most 50",
+            json!({"strategy": {"analysis": {"falseAlarmPercent": "50.1"}}}),
+        ),
+        cel(
+            "spec.strategy.analysis",
+            "clearEarlyFactor must be more than 1 and at most 100",
+            json!({"strategy": {"analysis": {"clearEarlyFactor": "1"}}}),
+        ),
+    ]
+}
+
 fn cel_cases() -> Vec<Cel> {
     let port = |name: &str, number: i32| json!({"name": name, "containerPort": number});
     let named = |name: &str| Cel {
@@ -543,7 +581,11 @@ fn cel_cases() -> Vec<Cel> {
 
 #[test]
 fn every_rule_in_cel_refuses_with_its_message() {
-    let cases: Vec<Cel> = cel_cases().into_iter().chain(step_cases()).collect();
+    let cases: Vec<Cel> = cel_cases()
+        .into_iter()
+        .chain(step_cases())
+        .chain(objective_cases())
+        .collect();
     // A rule without a case has never refused anything.
     let mut rules = BTreeSet::new();
     walk("", &schema(), &mut |path, schema| {
@@ -856,6 +898,9 @@ fn what_the_rules_just_allow_is_admitted() {
             json!({"strategy": {"type": "Recreate"}}),
             json!({"strategy": {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}}),
             json!({"strategy": {"rollingUpdate": {"maxSurge": "1%", "maxUnavailable": "0%"}}}),
+            json!({"objectives": [{"name": "a", "goodPercent": "99.999999", "indicator": {"errors": {}}},
+                                  {"name": "b", "goodPercent": "0.1", "indicator": {"latency": {"thresholdMilliseconds": 1}}}],
+                   "strategy": {"analysis": {"falseAlarmPercent": "50", "clearEarlyFactor": "1.01"}}}),
             json!({"podTemplate": {"spec": {"anything": "goes here, and is checked when it is applied"}}}),
         ];
         let mut objects: Vec<Value> =

@@ -1,11 +1,14 @@
 //! How a new revision's requests are judged while it goes out.
 
+use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How a new revision's requests are judged while it goes out. They are read from the pods' own metrics.
-#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.falseAlarmPercent) || (double(self.falseAlarmPercent) > 0.0 && double(self.falseAlarmPercent) <= 50.0)").message("falseAlarmPercent must be more than 0 and at most 50"))]
+#[x_kube(validation = Rule::new("!has(self.clearEarlyFactor) || (double(self.clearEarlyFactor) > 1.0 && double(self.clearEarlyFactor) <= 100.0)").message("clearEarlyFactor must be more than 1 and at most 100"))]
 pub struct Analysis {
     /// Auto: the pods' own metrics (port and path of monitoring). None: no request is judged. Default: Auto.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -19,10 +22,7 @@ pub struct Analysis {
     pub compare_with_stable: Option<CompareWithStable>,
     /// The percentage of rollouts of a revision as good as the stable one that may be taken back by mistake, all looks and objectives together, as a decimal number in quotes. Default: "1".
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(
-        length(min = 1, max = 9),
-        regex(pattern = r"^([1-9]|[1-4][0-9]|50|[1-4]?[0-9]\.[0-9]{0,5}[1-9])$")
-    )]
+    #[schemars(length(min = 1, max = 9), regex(pattern = r"^[0-9]{1,2}(\.[0-9]{1,6})?$"))]
     pub false_alarm_percent: Option<String>,
     /// How many requests of the new revision must have been seen before it is judged. Default: 10.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -33,10 +33,7 @@ pub struct Analysis {
     pub no_data: Option<NoData>,
     /// Steps do not wait for the end of their durationSeconds any more when the new revision is shown to be less than this many times worse than the stable one and than each objective, as a decimal number in quotes: "1.5". Default: they do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(
-        length(min = 1, max = 6),
-        regex(pattern = r"^([2-9]|[1-9][0-9]|[1-9][0-9]?\.[0-9]{0,2}[1-9])$")
-    )]
+    #[schemars(length(min = 1, max = 6), regex(pattern = r"^[0-9]{1,3}(\.[0-9]{1,2})?$"))]
     pub clear_early_factor: Option<String>,
 }
 

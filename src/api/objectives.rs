@@ -5,8 +5,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What good means for the requests of a service.
-#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("double(self.goodPercent) > 0.0").message("goodPercent must be more than 0: at 0 every request may be bad"))]
 pub struct Objective {
     /// Its name.
     #[schemars(
@@ -15,10 +16,7 @@ pub struct Objective {
     )]
     pub name: String,
     /// The percentage of requests that are to be good, between 0 and 100, as a decimal number in quotes: "99.9".
-    #[schemars(
-        length(min = 1, max = 9),
-        regex(pattern = r"^([1-9]?[0-9]|[1-9]?[0-9]\.[0-9]{1,6})$")
-    )]
+    #[schemars(length(min = 1, max = 9), regex(pattern = r"^[0-9]{1,2}(\.[0-9]{1,6})?$"))]
     pub good_percent: String,
     /// What makes a request bad.
     pub indicator: Indicator,
