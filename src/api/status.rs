@@ -84,6 +84,8 @@ pub enum ReplicasSource {
     Manifest,
     /// A manifest set it to fewer: what there was is kept, and is to be written back through /scale.
     Held,
+    /// Two revisions together had more pods for the traffic: a promotion keeps as many, which is to be written through /scale.
+    Carried,
     /// It was written back.
     WrittenBack,
     /// A manifest set it to fewer again after it was written back: what there was is kept, and nothing is written.

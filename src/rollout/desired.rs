@@ -543,7 +543,11 @@ fn step_sizes(draft: &Draft<'_>, change: &Change, position: &Position, goal: &Go
     let share = stepping::share(draft, change, goal);
     let (old, new) = (draft.size(&change.stable), draft.size(&change.candidate));
     let settled = position.in_force_at.is_some();
-    let needed = stable_pods(draft, change, goal);
+    let needed = match position.stage {
+        // Whatever the promotion lands on, its pods are the candidate's.
+        Stage::Growing => stable_pods(draft, change, goal).min(old.asked.max(1)),
+        Stage::Step { .. } => stable_pods(draft, change, goal),
+    };
     SizeTargets {
         // Nobody loses pods before the traffic that they carry is known to have moved.
         leaving: if !draft.by_routes() || settled {

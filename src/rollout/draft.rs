@@ -54,6 +54,8 @@ pub struct Draft<'a> {
     pub events: Vec<EventDraft>,
     /// Times at which something may be decided that no event will announce.
     pub wakes: Vec<Timestamp>,
+    /// How many pods a promotion that begins now is to land on, where these are more than are wanted.
+    pub landing: Option<i32>,
     /// Whether the status is to be durable before what follows although nothing was decided.
     pub durable: Durable,
 }
@@ -95,6 +97,7 @@ impl<'a> Draft<'a> {
             commands: Vec::new(),
             events: Vec::new(),
             wakes: Vec::new(),
+            landing: None,
             durable: Durable::WithDecision,
         }
     }

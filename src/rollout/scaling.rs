@@ -3,6 +3,10 @@
 //! The autoscaler writes the same field that a manifest may hold. What comes through /scale is a target. What comes
 //! with a manifest (a 3 left in git, a field that was taken out and fell back to its default) is a floor at most: the
 //! service keeps what it has, writes that back through /scale once, and says so.
+//!
+//! While routes split the traffic, the pods of two revisions carry it, and the autoscaler is content with fewer for
+//! `spec.replicas` than there are. So a promotion lands on what carried the traffic, and says that through /scale; the
+//! autoscaler goes on from there.
 
 use super::observed::Observed;
 use crate::api::{Autoscaling, ReplicasSource};
@@ -90,6 +94,9 @@ fn judge(
     } else {
         floor.max(bounds.bounded(held))
     };
+    if before == Some(ReplicasSource::Carried) && replicas > 0 {
+        return carried(replicas, holder, kept, floor);
+    }
     // An autoscaler that finds fewer than its bound writes the bound, whatever runs: that is the manifest's doing. Once it
     // finds what was written back it decides by its metrics.
     let corrected = matches!(before, Some(ReplicasSource::Held | ReplicasSource::Contested))
@@ -102,9 +109,13 @@ fn judge(
             Some(ReplicasSource::Held | ReplicasSource::WrittenBack | ReplicasSource::Contested) => {
                 settled(floor, ReplicasSource::WrittenBack)
             }
-            Some(ReplicasSource::Scale | ReplicasSource::Untracked | ReplicasSource::Manifest) | None => {
-                settled(floor, ReplicasSource::Scale)
-            }
+            Some(
+                ReplicasSource::Scale
+                | ReplicasSource::Untracked
+                | ReplicasSource::Manifest
+                | ReplicasSource::Carried,
+            )
+            | None => settled(floor, ReplicasSource::Scale),
         },
         // A manifest that sets it is on record, and one that stops to set it makes it the default. From one value that
         // nobody holds to another only /scale leads, also to the default.
@@ -126,10 +137,32 @@ fn judge(
                 ReplicasSource::Held
                 | ReplicasSource::Scale
                 | ReplicasSource::Untracked
-                | ReplicasSource::Manifest,
+                | ReplicasSource::Manifest
+                | ReplicasSource::Carried,
             )
             | None => hold(kept),
         },
+    }
+}
+
+/// What a promotion landed on is to be written. Whoever writes the same or more afterwards decides again.
+fn carried(replicas: i32, holder: &ReplicasHolder, kept: i32, floor: i32) -> Scaling {
+    if replicas < kept {
+        return Scaling {
+            wanted: kept,
+            source: Some(ReplicasSource::Carried),
+            write_back: Some(kept),
+        };
+    }
+    let source = match holder {
+        ReplicasHolder::Scale | ReplicasHolder::Operator => ReplicasSource::Scale,
+        ReplicasHolder::Nobody => ReplicasSource::Untracked,
+        ReplicasHolder::Manifest { .. } => ReplicasSource::Manifest,
+    };
+    Scaling {
+        wanted: floor,
+        source: Some(source),
+        write_back: None,
     }
 }
 
@@ -139,6 +172,23 @@ fn hold(wanted: i32) -> Scaling {
         source: Some(ReplicasSource::Held),
         write_back: Some(wanted),
     }
+}
+
+/// What a promotion is to land on: the pods that carry the traffic of two revisions now, within the bounds, where these
+/// are more than the autoscaler asks for; `None` where they are not, and where a manifest and the autoscaler are at odds
+/// already.
+pub fn landing(observed: &Observed, carrying: i32) -> Option<i32> {
+    let Scaling { wanted, source, .. } = Scaling::of(observed);
+    let bounds = observed.spec().operation.autoscaling.as_ref()?;
+    match source? {
+        ReplicasSource::Held | ReplicasSource::WrittenBack | ReplicasSource::Contested => return None,
+        ReplicasSource::Scale
+        | ReplicasSource::Untracked
+        | ReplicasSource::Manifest
+        | ReplicasSource::Carried => {}
+    }
+    let landed = bounds.bounded(carrying);
+    (wanted > 0 && landed > wanted).then_some(landed)
 }
 
 /// Reason and message of the condition ReplicasManagedByGit; none where replicas is the autoscaler's.
@@ -155,7 +205,10 @@ pub fn managed_by_git(observed: &Observed) -> Option<(&'static str, String)> {
         }
     };
     let kept = match source? {
-        ReplicasSource::Scale | ReplicasSource::Untracked | ReplicasSource::Manifest => return None,
+        ReplicasSource::Scale
+        | ReplicasSource::Untracked
+        | ReplicasSource::Manifest
+        | ReplicasSource::Carried => return None,
         ReplicasSource::Held => match &observed.scale_failure {
             None => (
                 "Held",

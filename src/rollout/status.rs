@@ -17,7 +17,7 @@ use super::transition::{HELD, HeldBack, clock_stands, deadline_fault, held_back,
 use super::work::{self, WorkStanding};
 use crate::api::conditions::{ConditionStatus, ConditionType};
 use crate::api::{
-    Blame, HistoryEntry, InventoryEntry, MicroserviceStatus, Phase, RevisionStatus, Role, RolloutStatus,
+    Blame, HistoryEntry, InventoryEntry, MicroserviceStatus, Phase, ReplicasSource, RevisionStatus, Role, RolloutStatus,
     StableHealth, Verdict,
 };
 use crate::health::{Assessment, Counts, Traffic, readiness};
@@ -127,8 +127,11 @@ pub fn build(draft: &mut Draft<'_>, wanted: &Desired) -> MicroserviceStatus {
         message: Some(message.clone()),
         replicas: counts.live,
         ready_replicas: counts.ready,
-        desired_replicas: draft.wanted(),
-        replicas_from: Scaling::of(observed).source,
+        desired_replicas: draft.landing.unwrap_or(draft.wanted()),
+        replicas_from: match draft.landing {
+            Some(_) => Some(ReplicasSource::Carried),
+            None => Scaling::of(observed).source,
+        },
         ready: Some(format!("{}/{}", counts.ready, draft.wanted())),
         selector: wanted.selector(observed.name()),
         stable_revision: draft.situation.state.stable().map(str::to_owned),

@@ -7,6 +7,7 @@ use super::draft::{Draft, Durable, later};
 use super::edges::Edge;
 use super::judging;
 use super::replicas::{Share, share_of};
+use super::scaling;
 use super::state::{Change, Course, Position, Progress, Stage, State};
 use super::steps::{
     Goal, GoalEnd, GoalSize, goal_at, goal_before, position_after, position_past, repositioned,
@@ -468,6 +469,12 @@ fn enter(draft: &mut Draft<'_>, edge: Edge, change: Change, position: Position) 
         at: draft.now,
         ready_high,
     };
+    if position.stage == Stage::Growing {
+        let both = [&change.stable, &change.candidate].into_iter();
+        let carrying = both.filter(|revision| draft.by_routes() && draft.routed(revision));
+        let carrying = carrying.map(|revision| draft.counts(revision).ready).sum();
+        draft.landing = scaling::landing(draft.observed, carrying);
+    }
     let change = Change {
         course: Course::Steps(position),
         progress,

@@ -1,9 +1,10 @@
 //! Who decides on the number of pods under autoscaling.
 
-use microservice_operator::api::ReplicasSource;
+use microservice_operator::api::{Phase, ReplicasSource, RolloutState};
 use microservice_operator::rollout::ReplicasHolder;
 use serde_json::{Value, json};
 
+use super::routes::gateway;
 use crate::world::{World, spec, spec_with};
 
 const CONDITION: &str = "ReplicasManagedByGit";
@@ -204,4 +205,74 @@ fn a_rollout_and_a_crash_at_any_write_change_nothing_of_it() {
         world.assert_steady("b");
         assert_eq!((world.ready("b"), replicas(&world)), (6, 6), "{}", world.story());
     }
+}
+
+/// A canary behind a gateway in its last step, at half of the traffic: 4 pods and 2 of the candidate carry it.
+fn in_the_last_step() -> World {
+    let steps = json!([{"weight": 50, "pause": "Manual"}]);
+    let mut world = World::serving_spec(spec_with(
+        "a",
+        4,
+        json!({
+            "routes": gateway(), "autoscaling": {"minReplicas": 2, "maxReplicas": 10, "cpu": 50},
+            "strategy": {"type": "Canary", "canary": {"steps": steps}, "bakeSeconds": 20},
+        }),
+    ));
+    world.scale(4);
+    world.image("b");
+    world.until(60, "a person to be waited for", |world| {
+        world.phase() == Some(Phase::Paused)
+    });
+    assert_eq!((world.asked("a"), world.asked("b")), (4, 2));
+    world.journal.clear();
+    world
+}
+
+#[test]
+fn a_promotion_lands_on_what_carried_the_traffic() {
+    let mut world = in_the_last_step();
+    world.promote("b", 1, 1);
+    world.until_state(RolloutState::Baking);
+    assert_eq!((world.ready("b"), replicas(&world)), (6, 6), "{}", world.story());
+    assert_eq!(writes_back(&world), 1);
+    assert_eq!(world.status().replicas_from, Some(ReplicasSource::Scale));
+    assert_eq!(reason(&world), None);
+    // Of the stable revision none is made that was not there.
+    assert!(!world.journal.iter().any(|line| line.starts_with("apply Deployment a 6")), "{}", world.story());
+    world.run(60);
+    world.assert_steady("b");
+    // The autoscaler goes on from there.
+    world.scale(4);
+    world.run(10);
+    assert_eq!((world.asked("b"), writes_back(&world)), (4, 1));
+}
+
+#[test]
+fn it_lands_within_the_bounds() {
+    let mut world = in_the_last_step();
+    world.set("autoscaling/maxReplicas", json!(5));
+    world.promote("b", 1, 1);
+    world.run(60);
+    world.assert_steady("b");
+    assert_eq!((world.ready("b"), replicas(&world)), (5, 5));
+}
+
+#[test]
+fn without_an_autoscaler_it_lands_on_what_the_spec_says() {
+    let mut world = in_the_last_step();
+    world.set("autoscaling", json!(null));
+    world.promote("b", 1, 1);
+    world.run(60);
+    world.assert_steady("b");
+    assert_eq!((world.ready("b"), writes_back(&world)), (4, 0));
+}
+
+#[test]
+fn a_landing_that_is_refused_holds_nothing_up() {
+    let mut world = in_the_last_step();
+    world.api.scale_refused = true;
+    world.promote("b", 1, 1);
+    world.run(60);
+    world.assert_steady("b");
+    assert_eq!((world.ready("b"), replicas(&world)), (6, 4), "{}", world.story());
 }
