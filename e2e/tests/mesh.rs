@@ -36,24 +36,31 @@ async fn assert_step(s: &Scenario, load: &Load, step: i32, weight: i32) -> Micro
     found
 }
 
-/// Callers of the route: over connections that last, and over new ones.
+/// Callers of the route: over connections that last, one of them of HTTP/2, and over new ones.
 struct Callers {
     kept: Load,
+    http2: Load,
     fresh: Load,
 }
 
 impl Callers {
     fn start(requests: &Requests) -> Self {
         let kept = requests.clone().connections(Connections::KeptAlive);
+        let http2 = requests.clone().connections(Connections::Http2);
         Self {
-            kept: kept.rate(900.0).start(),
+            kept: kept.rate(800.0).start(),
+            http2: http2.rate(100.0).start(),
             fresh: requests.clone().rate(100.0).start(),
         }
     }
 
+    fn all(&self) -> [&Load; 3] {
+        [&self.kept, &self.http2, &self.fresh]
+    }
+
     /// Panics where one request failed.
     fn assert_spotless(self, s: &Scenario) {
-        for (name, load) in [("kept", self.kept), ("fresh", self.fresh)] {
+        for (name, load) in [("kept", self.kept), ("HTTP/2", self.http2), ("fresh", self.fresh)] {
             let tally = load.stop();
             tally.assert_spotless();
             say(&format!(
@@ -105,11 +112,11 @@ async fn assert_way_back(s: &Scenario, first: &Manifest, requests: &Requests) {
         Some((Blame::Person, "Aborted".to_owned()))
     );
     assert_eq!(s.pods_of(&after.candidate().unwrap()).await.len(), 0);
-    for load in [&callers.kept, &callers.fresh] {
+    for load in callers.all() {
         let tally = load.seen_since(load.mark(), 200).await;
         assert_eq!(tally.versions(), ["1.0.0"]);
     }
-    let latest = [&callers.kept, &callers.fresh].map(|load| load.seen().latest["1.1.0"]);
+    let latest = callers.all().map(|load| load.seen().latest["1.1.0"]);
     say(&format!(
         "measured: {}: the candidate's last answer {:.3} s after the abort",
         s.name,

@@ -5,11 +5,11 @@
 
 use e2e::audit::OPERATOR;
 use e2e::environment::say;
-use e2e::gateway::{Gateway, route_accepted};
+use e2e::gateway::{Gateway, IngressController, route_accepted};
 use e2e::load::{Connections, Load, Requests};
 use e2e::measure::assert_reaction;
 use e2e::release::{
-    ROUTE, ROUTE_OBJECT, abort, by_gateway, by_hand, canary, in_force, in_state, promote, rollout, served_by,
+    ROUTE, ROUTE_OBJECT, abort, by_gateway, by_hand, by_ingress, canary, in_force, in_state, promote, rollout, served_by,
 };
 use e2e::status::StatusExt;
 use e2e::{Manifest, Scenario, eventually, misbehave, podinfo, scenario};
@@ -310,5 +310,62 @@ fn a_route_that_nobody_carries_holds_the_release_by_name_and_takes_it_back_at_th
         let inside = inside.stop();
         inside.assert_spotless();
         assert_eq!(inside.versions(), ["1.0.0"]);
+    });
+}
+
+/// To a step of half of the traffic, and back by a person's word: from then on nobody is answered by the candidate,
+/// whatever connection a caller keeps.
+async fn assert_left(s: &Scenario, first: &Manifest, requests: [Requests; 2]) {
+    let stable = s.deploy(first).await.stable().unwrap();
+    let loads = requests.map(|requests| requests.rate(200.0));
+    for load in &loads {
+        served_by(load, "1.0.0").await;
+    }
+    let loads = loads.map(Requests::start);
+    s.apply(&first.clone().version("1.1.0")).await;
+    let found = in_force(s, "web", 1).await;
+    eventually("the candidate to answer", async || {
+        let answered: u64 = loads.iter().map(|load| load.seen().of("1.1.0")).sum();
+        if answered > 0 { Ok(()) } else { Err("not one answer".to_owned()) }
+    })
+    .await;
+    abort(s, &found).await;
+    let after = s.taken_back("web").await;
+    assert_eq!(after.stable().unwrap(), stable);
+    for load in &loads {
+        let tally = load.seen_since(load.mark(), 200).await;
+        assert_eq!(tally.versions(), ["1.0.0"]);
+    }
+    for load in loads {
+        load.stop().assert_spotless();
+    }
+}
+
+#[test]
+fn connections_that_callers_keep_come_back_from_a_candidate_behind_an_ingress() {
+    scenario("back-ingress").real_pods().run(async |s| {
+        let controller = IngressController::start(s).await;
+        let first = podinfo("web", "1.0.0")
+            .spec(json!({"replicas": 2}))
+            .spec(by_ingress(&controller, "web"))
+            .spec(canary(by_hand(&[50])));
+        let requests =
+            [Connections::KeptAlive, Connections::Http2].map(|kind| controller.requests("web").connections(kind));
+        assert_left(s, &first, requests).await;
+    });
+}
+
+#[test]
+fn connections_that_callers_keep_come_back_from_a_candidate_behind_the_service() {
+    scenario("back-service").real_pods().run(async |s| {
+        let first = podinfo("web", "1.0.0")
+            .env("PODINFO_H2C", "true")
+            .spec(json!({"replicas": 3}))
+            .spec(canary(by_hand(&[50])));
+        s.deploy(&first).await;
+        let root = Requests::to(s.address("web", "http").await);
+        let requests = [Connections::KeptAlive, Connections::Http2]
+            .map(|kind| root.clone().connections(kind).repeating());
+        assert_left(s, &first, requests).await;
     });
 }

@@ -4,7 +4,7 @@
 //! and tells the judges. What they say is read by the next look; the task asks for one when a verdict changes, and for
 //! the sake of the numbers in the status once in a while. Nothing of this costs a request to the API server.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use reqwest::{Client, redirect, retry};
+use reqwest::{Client, ClientBuilder, redirect, retry};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::AbortHandle;
 use tokio::time::MissedTickBehavior;
@@ -74,14 +74,7 @@ impl Samplers {
         metrics: Arc<Metrics>,
         triggers: mpsc::UnboundedSender<ServiceKey>,
     ) -> Self {
-        // Pods are asked directly: no proxy of the environment leads to them, and none of them may send us elsewhere.
-        let http = Client::builder()
-            .no_proxy()
-            .redirect(redirect::Policy::none())
-            .retry(retry::never())
-            .timeout(TIMEOUT)
-            .pool_max_idle_per_host(1)
-            .build();
+        let http = client().build();
         if let Err(error) = &http {
             tracing::error!(error = %words(error), "pods cannot be scraped");
         }
@@ -141,7 +134,7 @@ struct Sampler {
     probes: ProbePaths,
     begun: Timestamp,
     tracks: Vec<Track>,
-    unread: HashMap<Side, Unread>,
+    unread: BTreeMap<Reader, Unread>,
     told: BTreeMap<String, Verdict>,
     told_at: Option<tokio::time::Instant>,
 }
@@ -195,7 +188,7 @@ impl Sampler {
             watch,
             begun: now(),
             tracks,
-            unread: HashMap::new(),
+            unread: BTreeMap::new(),
             told: BTreeMap::new(),
             told_at: None,
         }
@@ -218,13 +211,13 @@ impl Sampler {
             .buffer_unordered(IN_FLIGHT)
             .collect()
             .await;
-        self.note_unread(&answers);
-        for track in &mut self.tracks {
+        let mut refusals = Refusals::default();
+        for (number, track) in self.tracks.iter_mut().enumerate() {
             track
                 .tally
                 .retain(|pod| targets.iter().any(|target| target.uid == pod));
             for answer in &answers {
-                track.add(answer, &self.probes);
+                refusals.note(Reader::new(answer.target.side, number), track.add(answer, &self.probes));
             }
             let look = track.tally.look();
             track.judge.observe(&look);
@@ -235,6 +228,7 @@ impl Sampler {
                 "requests since the last look, bad ones of all"
             );
         }
+        self.unread = refusals.added_to(std::mem::take(&mut self.unread));
         self.tell();
     }
 
@@ -272,45 +266,6 @@ impl Sampler {
         Answer { target, asked, body }
     }
 
-    /// Notes revisions of which not one pod could be read. Whether there are pods at all is not ours to judge.
-    fn note_unread(&mut self, answers: &[Answer]) {
-        for side in [Side::Candidate, Side::Stable] {
-            let of = || answers.iter().filter(|answer| answer.target.side == side);
-            let error = of().find_map(|answer| answer.body.as_ref().err());
-            let refused = self.refused(of());
-            match error.or(refused.as_ref()) {
-                Some(why) if of().all(|answer| answer.body.is_err()) || refused.is_some() => {
-                    let unread = self.unread.entry(side).or_insert(Unread {
-                        looks: 0,
-                        why: String::new(),
-                    });
-                    unread.looks = unread.looks.saturating_add(1);
-                    unread.why.clone_from(why);
-                }
-                Some(_) => {}
-                None if of().next().is_some() => {
-                    self.unread.remove(&side);
-                }
-                None => {}
-            }
-        }
-    }
-
-    /// Why the answers tell no requests by some check. A pod that has had none yet may show nothing.
-    fn refused<'a>(&self, answers: impl Iterator<Item = &'a Answer> + Clone) -> Option<String> {
-        self.tracks.iter().find_map(|track| {
-            let mut refusals = answers.clone().map(|answer| {
-                let body = answer.body.as_ref().ok()?;
-                match track.read(body, &self.probes) {
-                    Ok(_) | Err(Unreadable::NoFamily) => None,
-                    Err(why) => Some(format!("{}: {why}", track.check.name)),
-                }
-            });
-            let first = refusals.next()??;
-            refusals.all(|refusal| refusal.is_some()).then_some(first)
-        })
-    }
-
     /// Says what was found, and asks for a look where that is worth one.
     fn tell(&mut self) {
         let report = self.report();
@@ -342,9 +297,9 @@ impl Sampler {
 
     fn report(&self) -> AnalysisReport {
         let named = |track: &Track| track.check.name.clone();
-        let revision = |side: &Side| match side {
-            Side::Candidate => self.watch.candidate.revision.clone(),
-            Side::Stable => self.watch.stable.revision.clone(),
+        let revision = |reader: &Reader| match reader.whose {
+            Whose::Candidate => self.watch.candidate.revision.clone(),
+            Whose::Stable => self.watch.stable.revision.clone(),
         };
         AnalysisReport {
             key: self.watch.key.clone(),
@@ -362,23 +317,20 @@ impl Sampler {
                 .unread
                 .iter()
                 .filter(|(_, unread)| unread.looks >= UNREADABLE_LOOKS)
-                .map(|(side, unread)| (revision(side), unread.why.clone()))
+                .map(|(reader, unread)| (revision(reader), unread.why.clone()))
                 .collect(),
         }
     }
 }
 
 impl Track {
-    fn read(&self, body: &[u8], probes: &ProbePaths) -> Result<Reading, Unreadable> {
-        read(body, self.check.indicator, &self.check.names, probes)
-    }
-
-    fn add(&mut self, answer: &Answer, probes: &ProbePaths) {
-        let Ok(body) = &answer.body else { return };
-        let reading = match self.read(body, probes) {
+    /// Takes in what a pod answered. Fails where that tells no requests. A pod that has had none yet may show nothing.
+    fn add(&mut self, answer: &Answer, probes: &ProbePaths) -> Result<(), String> {
+        let body = answer.body.as_ref().map_err(Clone::clone)?;
+        let reading = match read(body, self.check.indicator, &self.check.names, probes) {
             Ok(reading) => Some(reading),
             Err(Unreadable::NoFamily) => None,
-            Err(_) => return,
+            Err(why) => return Err(format!("{}: {why}", self.check.name)),
         };
         if let Some(reading) = &reading {
             self.source = Some(reading.source.to_string());
@@ -390,6 +342,61 @@ impl Track {
             asked: answer.asked,
             reading: reading.as_ref(),
         });
+        Ok(())
+    }
+}
+
+/// One check on one revision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Reader {
+    whose: Whose,
+    check: usize,
+}
+
+/// [`Side`], in an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Whose {
+    Candidate,
+    Stable,
+}
+
+impl Reader {
+    fn new(side: Side, check: usize) -> Self {
+        let whose = match side {
+            Side::Candidate => Whose::Candidate,
+            Side::Stable => Whose::Stable,
+        };
+        Self { whose, check }
+    }
+}
+
+/// Which checks could be read in one look, and why others could not.
+#[derive(Debug, Default)]
+struct Refusals {
+    read: BTreeSet<Reader>,
+    why: BTreeMap<Reader, String>,
+}
+
+impl Refusals {
+    fn note(&mut self, reader: Reader, result: Result<(), String>) {
+        match result {
+            Ok(()) => drop(self.read.insert(reader)),
+            Err(why) => drop(self.why.entry(reader).or_insert(why)),
+        }
+    }
+
+    /// What is known of revisions of which not one pod could be read, after this look. Whether there are pods at all is
+    /// not for us to judge: of a revision without any, what was known stays.
+    fn added_to(self, mut unread: BTreeMap<Reader, Unread>) -> BTreeMap<Reader, Unread> {
+        unread.retain(|reader, _| !self.read.contains(reader));
+        for (reader, why) in self.why {
+            if !self.read.contains(&reader) {
+                let looks = unread.get(&reader).map_or(0, |unread| unread.looks);
+                let looks = looks.saturating_add(1);
+                unread.insert(reader, Unread { looks, why });
+            }
+        }
+        unread
     }
 }
 
@@ -414,6 +421,16 @@ fn target(pod: &Pod, side: Side, exposed: &Exposed, begun: Timestamp) -> Option<
             Some(_) | None => Origin::Before,
         },
     })
+}
+
+/// How pods are asked: directly, because no proxy of the environment leads to them, and none of them may send us elsewhere.
+fn client() -> ClientBuilder {
+    Client::builder()
+        .no_proxy()
+        .redirect(redirect::Policy::none())
+        .retry(retry::never())
+        .timeout(TIMEOUT)
+        .pool_max_idle_per_host(1)
 }
 
 /// The body of a page, or why there is none in one line.
@@ -442,4 +459,78 @@ async fn fetch(http: &Client, url: &str) -> Result<Vec<u8>, String> {
         body.extend_from_slice(&chunk);
     }
     Ok(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::http::StatusCode;
+    use axum::response::Redirect;
+    use axum::routing::get;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Serves some pages; answers where.
+    async fn pages() -> String {
+        let routes = Router::new()
+            .route("/metrics", get(async || "http_requests_total{code=\"200\"} 7\n"))
+            .route("/large", get(async || vec![b'#'; BODY_BYTES + 1]))
+            .route("/elsewhere", get(async || Redirect::temporary("/metrics")))
+            .route("/broken", get(async || StatusCode::INTERNAL_SERVER_ERROR));
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        format!("http://{address}")
+    }
+
+    #[tokio::test]
+    async fn a_page_is_read_whole_or_not_at_all() {
+        let (base, http) = (pages().await, client().build().unwrap());
+        let answer = async |path: &str| fetch(&http, &format!("{base}{path}")).await;
+        assert_eq!(
+            answer("/metrics").await.as_deref(),
+            Ok(b"http_requests_total{code=\"200\"} 7\n".as_slice())
+        );
+        assert_eq!(
+            answer("/large").await,
+            Err(format!("its metrics are more than {BODY_BYTES} bytes"))
+        );
+        // It may not send us to somebody else.
+        assert_eq!(answer("/elsewhere").await, Err("its metrics answered: 307".to_owned()));
+        assert_eq!(answer("/broken").await, Err("its metrics answered: 500".to_owned()));
+        assert_eq!(answer("/nothing").await, Err("its metrics answered: 404".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn a_pod_that_does_not_listen_is_said_not_to() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let words = fetch(&client().build().unwrap(), &format!("http://{address}/metrics"))
+            .await
+            .unwrap_err();
+        assert!(words.contains("refused"), "{words}");
+    }
+
+    #[test]
+    fn one_pod_that_can_be_read_is_enough_and_trouble_is_counted_by_looks() {
+        let look = |results: &[(Reader, Result<(), &str>)], unread| {
+            let mut refusals = Refusals::default();
+            for (reader, result) in results {
+                refusals.note(*reader, result.map_err(str::to_owned));
+            }
+            refusals.added_to(unread)
+        };
+        let (ours, theirs) = (Reader::new(Side::Candidate, 0), Reader::new(Side::Stable, 0));
+        let one = look(&[(ours, Err("no")), (ours, Ok(())), (theirs, Err("404"))], BTreeMap::new());
+        assert_eq!(one.keys().collect::<Vec<_>>(), [&theirs]);
+        // Another check of the same revision is another matter.
+        let two = look(&[(theirs, Err("500")), (Reader::new(Side::Stable, 1), Ok(()))], one);
+        assert_eq!((two[&theirs].looks, two[&theirs].why.as_str()), (2, "500"));
+        // No pods, no news.
+        let three = look(&[], two);
+        assert_eq!(three[&theirs].looks, 2);
+        assert!(look(&[(theirs, Ok(()))], three).is_empty());
+    }
 }
