@@ -279,14 +279,20 @@ async fn assert_not_misled(s: &Scenario, metric: Value, last: [i32; 2]) {
     throughout(ROUNDS, "as many pods as carry the load", async || {
         let found = s.service("web").await;
         let wanted = found.said().desired_replicas;
-        if wanted <= last[0] { Ok(()) } else { Err(format!("{wanted} pods")) }
+        if wanted <= last[0] {
+            Ok(())
+        } else {
+            Err(format!("{wanted} pods"))
+        }
     })
     .await;
     let last = sized(s, 1, &stable, last).await;
     assert_eq!(rollout(&last).in_force_at, rollout(&found).in_force_at);
     promote(s, &last).await;
     let settled = |found: &Microservice| found.is_healthy() && found.said().ready.as_deref() == Some("6/6");
-    let after = s.wait_for("web", "to have the pods that the load needs", settled).await;
+    let after = s
+        .wait_for("web", "to have the pods that the load needs", settled)
+        .await;
     assert_eq!(after.spec.operation.replicas, 6);
     assert_eq!(after.stable(), last.candidate());
     load.stop().assert_spotless();

@@ -9,7 +9,8 @@ use e2e::gateway::{Gateway, IngressController, route_accepted};
 use e2e::load::{Connections, Load, Requests};
 use e2e::measure::assert_reaction;
 use e2e::release::{
-    ROUTE, ROUTE_OBJECT, abort, by_gateway, by_hand, by_ingress, canary, in_force, in_state, promote, rollout, served_by,
+    ROUTE, ROUTE_OBJECT, abort, by_gateway, by_hand, by_ingress, canary, in_force, in_state, promote,
+    rollout, served_by,
 };
 use e2e::status::StatusExt;
 use e2e::{Manifest, Scenario, eventually, misbehave, podinfo, scenario};
@@ -326,7 +327,11 @@ async fn assert_left(s: &Scenario, first: &Manifest, requests: [Requests; 2]) {
     let found = in_force(s, "web", 1).await;
     eventually("the candidate to answer", async || {
         let answered: u64 = loads.iter().map(|load| load.seen().of("1.1.0")).sum();
-        if answered > 0 { Ok(()) } else { Err("not one answer".to_owned()) }
+        if answered > 0 {
+            Ok(())
+        } else {
+            Err("not one answer".to_owned())
+        }
     })
     .await;
     abort(s, &found).await;
@@ -349,8 +354,8 @@ fn connections_that_callers_keep_come_back_from_a_candidate_behind_an_ingress() 
             .spec(json!({"replicas": 2}))
             .spec(by_ingress(&controller, "web"))
             .spec(canary(by_hand(&[50])));
-        let requests =
-            [Connections::KeptAlive, Connections::Http2].map(|kind| controller.requests("web").connections(kind));
+        let requests = [Connections::KeptAlive, Connections::Http2]
+            .map(|kind| controller.requests("web").connections(kind));
         assert_left(s, &first, requests).await;
     });
 }

@@ -14,12 +14,13 @@ use std::time::Duration;
 use futures::FutureExt;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, ClientBuilder, Response, Url, redirect, retry};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::RootCertStore;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::AbortHandle;
 
 use super::cache::ServiceKey;
 use super::error::words;
+use super::tls::trusting;
 use crate::health::message;
 use crate::rollout::{Call, CallOutcome};
 
@@ -247,24 +248,13 @@ fn client() -> ClientBuilder {
         tracing::warn!(error = %words(&error), "certificate authorities of the system cannot be read");
     }
     roots.add_parsable_certificates(found.certs);
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = Client::builder()
         .user_agent(concat!("microservice-operator/", env!("CARGO_PKG_VERSION")))
         .redirect(redirect::Policy::none())
         .retry(retry::never())
         .referer(false)
         .pool_max_idle_per_host(0);
-    match ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions() {
-        Ok(tls) => {
-            let tls = tls.with_root_certificates(roots).with_no_client_auth();
-            builder.tls_backend_preconfigured(tls)
-        }
-        // Not with the ring provider, which has ciphers for all versions.
-        Err(error) => {
-            tracing::error!(%error, "TLS cannot be set up");
-            builder
-        }
-    }
+    trusting(builder, roots)
 }
 
 /// What is sent, checked.

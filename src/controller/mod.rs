@@ -25,6 +25,7 @@ mod sampling;
 mod slots;
 mod sources;
 mod streams;
+mod tls;
 mod worker;
 
 pub use run::{Options, Scope, SecretTracking, run};

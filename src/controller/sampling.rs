@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use reqwest::{Client, ClientBuilder, redirect, retry};
+use rustls::RootCertStore;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::AbortHandle;
 use tokio::time::MissedTickBehavior;
@@ -21,9 +22,8 @@ use super::cache::ServiceKey;
 use super::entry::now;
 use super::error::words;
 use super::streams::Caches;
-use crate::analysis::{
-    Count, Judge, Origin, ProbePaths, Reading, Scrape, Side, Tally, Unreadable, Verdict, read,
-};
+use super::tls::trusting;
+use crate::analysis::{Count, Judge, Origin, ProbePaths, Scrape, Side, Tally, Unreadable, Verdict, read};
 use crate::api::labels;
 use crate::health::message;
 use crate::rollout::{AnalysisReport, Check, Exposed, Watch};
@@ -217,7 +217,10 @@ impl Sampler {
                 .tally
                 .retain(|pod| targets.iter().any(|target| target.uid == pod));
             for answer in &answers {
-                refusals.note(Reader::new(answer.target.side, number), track.add(answer, &self.probes));
+                refusals.note(
+                    Reader::new(answer.target.side, number),
+                    track.add(answer, &self.probes),
+                );
             }
             let look = track.tally.look();
             track.judge.observe(&look);
@@ -425,12 +428,14 @@ fn target(pod: &Pod, side: Side, exposed: &Exposed, begun: Timestamp) -> Option<
 
 /// How pods are asked: directly, because no proxy of the environment leads to them, and none of them may send us elsewhere.
 fn client() -> ClientBuilder {
-    Client::builder()
+    let builder = Client::builder()
         .no_proxy()
         .redirect(redirect::Policy::none())
         .retry(retry::never())
         .timeout(TIMEOUT)
-        .pool_max_idle_per_host(1)
+        .pool_max_idle_per_host(1);
+    // Pods are asked without TLS.
+    trusting(builder, RootCertStore::empty())
 }
 
 /// The body of a page, or why there is none in one line.
@@ -497,9 +502,18 @@ mod tests {
             Err(format!("its metrics are more than {BODY_BYTES} bytes"))
         );
         // It may not send us to somebody else.
-        assert_eq!(answer("/elsewhere").await, Err("its metrics answered: 307".to_owned()));
-        assert_eq!(answer("/broken").await, Err("its metrics answered: 500".to_owned()));
-        assert_eq!(answer("/nothing").await, Err("its metrics answered: 404".to_owned()));
+        assert_eq!(
+            answer("/elsewhere").await,
+            Err("its metrics answered: 307".to_owned())
+        );
+        assert_eq!(
+            answer("/broken").await,
+            Err("its metrics answered: 500".to_owned())
+        );
+        assert_eq!(
+            answer("/nothing").await,
+            Err("its metrics answered: 404".to_owned())
+        );
     }
 
     #[tokio::test]
@@ -523,10 +537,16 @@ mod tests {
             refusals.added_to(unread)
         };
         let (ours, theirs) = (Reader::new(Side::Candidate, 0), Reader::new(Side::Stable, 0));
-        let one = look(&[(ours, Err("no")), (ours, Ok(())), (theirs, Err("404"))], BTreeMap::new());
+        let one = look(
+            &[(ours, Err("no")), (ours, Ok(())), (theirs, Err("404"))],
+            BTreeMap::new(),
+        );
         assert_eq!(one.keys().collect::<Vec<_>>(), [&theirs]);
         // Another check of the same revision is another matter.
-        let two = look(&[(theirs, Err("500")), (Reader::new(Side::Stable, 1), Ok(()))], one);
+        let two = look(
+            &[(theirs, Err("500")), (Reader::new(Side::Stable, 1), Ok(()))],
+            one,
+        );
         assert_eq!((two[&theirs].looks, two[&theirs].why.as_str()), (2, "500"));
         // No pods, no news.
         let three = look(&[], two);

@@ -17,8 +17,8 @@ use super::transition::{HELD, HeldBack, clock_stands, deadline_fault, held_back,
 use super::work::{self, WorkStanding};
 use crate::api::conditions::{ConditionStatus, ConditionType};
 use crate::api::{
-    Blame, HistoryEntry, InventoryEntry, MicroserviceStatus, Phase, ReplicasSource, RevisionStatus, Role, RolloutStatus,
-    StableHealth, Verdict,
+    Blame, HistoryEntry, InventoryEntry, MicroserviceStatus, Phase, ReplicasSource, RevisionStatus, Role,
+    RolloutStatus, StableHealth, Verdict,
 };
 use crate::health::{Assessment, Counts, Traffic, readiness};
 use crate::render::{ChildKind, Identity, pod_template};

@@ -238,7 +238,14 @@ fn a_promotion_lands_on_what_carried_the_traffic() {
     assert_eq!(world.status().replicas_from, Some(ReplicasSource::Scale));
     assert_eq!(reason(&world), None);
     // Of the stable revision none is made that was not there.
-    assert!(!world.journal.iter().any(|line| line.starts_with("apply Deployment a 6")), "{}", world.story());
+    assert!(
+        !world
+            .journal
+            .iter()
+            .any(|line| line.starts_with("apply Deployment a 6")),
+        "{}",
+        world.story()
+    );
     world.run(60);
     world.assert_steady("b");
     // The autoscaler goes on from there.
