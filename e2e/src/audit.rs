@@ -4,11 +4,13 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::environment::cluster_dir;
+use crate::wait::eventually;
 
 /// The start of the operator's user agent.
 pub const OPERATOR: &str = "microservice-operator/";
@@ -115,6 +117,31 @@ impl AuditLog {
             .filter(|request| request.received >= self.from && request.agent.starts_with(agent))
             .cloned()
             .collect()
+    }
+}
+
+impl AuditLog {
+    /// What the operator asked for; watches, which stand open, aside.
+    pub fn asked(&self) -> Vec<Request> {
+        let mut all = self.requests(OPERATOR);
+        all.retain(|request| request.verb != "watch");
+        all
+    }
+
+    /// Waits until the operator has asked for nothing for longer than it may let mere counts wait.
+    pub async fn quiet(&self) {
+        const QUIET: Duration = Duration::from_secs(6);
+        let began = Timestamp::now();
+        eventually("the operator to be quiet", async || {
+            let last = self.asked().last().map_or(began, |request| request.answered);
+            let quiet = Timestamp::now().duration_since(last.max(began));
+            if quiet.unsigned_abs() >= QUIET {
+                Ok(())
+            } else {
+                Err(format!("quiet for {quiet:#}"))
+            }
+        })
+        .await;
     }
 }
 

@@ -8,43 +8,19 @@ use std::time::Duration;
 use e2e::audit::{AuditLog, OPERATOR, Request};
 use e2e::environment::say;
 use e2e::status::StatusExt;
-use e2e::wait::{eventually, throughout};
+use e2e::wait::throughout;
 use e2e::{Scenario, podinfo, scenario};
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use microservice_operator::api::Microservice;
 use serde_json::json;
-
-fn asked(log: &AuditLog) -> Vec<Request> {
-    log.requests(OPERATOR)
-        .into_iter()
-        .filter(|request| request.verb != "watch")
-        .collect()
-}
 
 fn brief(requests: &[Request]) -> Vec<String> {
     requests.iter().map(Request::brief).collect()
 }
 
-/// For so long the operator may let mere counts wait.
-const QUIET: Duration = Duration::from_secs(6);
-
 /// Waits until no request has come for a while, and sees that all Microservices are healthy.
 async fn settled(s: &Scenario) {
-    let began = Timestamp::now();
-    eventually("the operator to be quiet", async || {
-        let last = asked(&s.audit)
-            .last()
-            .map_or(began, |request| request.answered)
-            .max(began);
-        let quiet = Timestamp::now().duration_since(last);
-        if quiet.unsigned_abs() >= QUIET {
-            Ok(())
-        } else {
-            Err(format!("quiet for {quiet:#}"))
-        }
-    })
-    .await;
+    s.audit.quiet().await;
     for service in s.list::<Microservice>().await {
         assert!(service.is_healthy(), "{:?}", service.status);
     }
@@ -59,7 +35,7 @@ fn making_a_service_costs_its_children_and_two_status_writes() {
         )
         .await;
         settled(s).await;
-        let requests = asked(&log);
+        let requests = log.asked();
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         for request in &requests {
             assert!(request.writes(), "a read: {}", request.brief());
@@ -104,7 +80,7 @@ fn a_change_costs_little_more() {
         let log = AuditLog::from_now(&s.namespace);
         s.deploy(&manifest.version("1.1.0")).await;
         settled(s).await;
-        let requests = asked(&log);
+        let requests = log.asked();
         let reads = requests.iter().filter(|request| !request.writes()).count();
         let events = requests.iter().filter(|request| request.resource == "events").count();
         let status = requests.iter().filter(|request| request.subresource == "status").count();
@@ -138,7 +114,7 @@ fn settled_services_cost_nothing_and_a_restart_writes_nothing() {
         // The claim is a minute, so it is a minute.
         let log = AuditLog::from_now(&s.namespace);
         throughout(Duration::from_secs(60), "silence", async || {
-            let requests = brief(&asked(&log));
+            let requests = brief(&log.asked());
             if requests.is_empty() {
                 Ok(())
             } else {
@@ -153,7 +129,7 @@ fn settled_services_cost_nothing_and_a_restart_writes_nothing() {
         let log = AuditLog::from_now(&s.namespace);
         s.restart_operator().await;
         settled(s).await;
-        let requests = asked(&log);
+        let requests = log.asked();
         let writes: Vec<_> = requests
             .iter()
             .filter(|request| request.writes())

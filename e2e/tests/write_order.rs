@@ -17,7 +17,6 @@ use e2e::release::{
 use e2e::status::StatusExt;
 use e2e::wait::{eventually, throughout};
 use e2e::{Scenario, podinfo, scenario};
-use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -262,33 +261,6 @@ fn pods_come_before_weight_and_weight_goes_before_pods() {
 
 // --- how much
 
-fn asked(log: &AuditLog) -> Vec<Request> {
-    log.requests(OPERATOR)
-        .into_iter()
-        .filter(|request| request.verb != "watch")
-        .collect()
-}
-
-/// For so long the operator may let mere counts wait.
-const QUIET: Duration = Duration::from_secs(6);
-
-async fn quiet(s: &Scenario) {
-    let began = Timestamp::now();
-    eventually("the operator to be quiet", async || {
-        let last = asked(&s.audit)
-            .last()
-            .map_or(began, |request| request.answered)
-            .max(began);
-        let quiet = Timestamp::now().duration_since(last);
-        if quiet.unsigned_abs() >= QUIET {
-            Ok(())
-        } else {
-            Err(format!("quiet for {quiet:#}"))
-        }
-    })
-    .await;
-}
-
 #[test]
 fn a_canary_of_five_steps_costs_few_writes_and_no_read() {
     scenario("write-cost").real_pods().run(async |s| {
@@ -298,11 +270,11 @@ fn a_canary_of_five_steps_costs_few_writes_and_no_read() {
             .spec(by_gateway(&gateway, "web"))
             .spec(canary(timed(&[20, 40, 60, 80, 100], 1)));
         s.deploy(&first).await;
-        quiet(s).await;
+        s.audit.quiet().await;
         let log = AuditLog::from_now(&s.namespace);
         s.deploy(&first.version("1.1.0")).await;
-        quiet(s).await;
-        let all = asked(&log);
+        s.audit.quiet().await;
+        let all = log.asked();
         let brief: Vec<String> = all.iter().map(Request::brief).collect();
         let reads = all.iter().filter(|request| !request.writes()).count();
         let events = all.iter().filter(|request| request.resource == "events").count();
@@ -339,11 +311,11 @@ fn a_step_that_waits_costs_nothing() {
         s.deploy(&first).await;
         s.apply(&first.version("1.1.0")).await;
         in_force(s, "web", 1).await;
-        quiet(s).await;
+        s.audit.quiet().await;
         // The claim is twenty seconds, so it is twenty seconds.
         let log = AuditLog::from_now(&s.namespace);
         throughout(Duration::from_secs(20), "silence", async || {
-            let requests: Vec<String> = asked(&log).iter().map(Request::brief).collect();
+            let requests: Vec<String> = log.asked().iter().map(Request::brief).collect();
             if requests.is_empty() {
                 Ok(())
             } else {
