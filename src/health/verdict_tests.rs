@@ -976,6 +976,19 @@ fn any_pods() -> impl Strategy<Value = Vec<PodSnapshot>> {
     })
 }
 
+/// Whether the last failed exit of these pods is older than the ten minutes for which a crash is news.
+fn crashed_long_ago(pods: &[PodSnapshot]) -> bool {
+    let counted = pods.iter().filter(|pod| pod.counted());
+    let exits = counted
+        .flat_map(|pod| &pod.containers)
+        .filter_map(|container| container.last_exit.as_ref());
+    exits
+        .filter(|exit| exit.failed())
+        .filter_map(|exit| exit.finished_at)
+        .max()
+        .is_some_and(|last| last < at(NOW - 600))
+}
+
 fn any_traffic() -> impl Strategy<Value = Traffic> {
     prop_oneof![Just(Traffic::None), Just(Traffic::Carrying)]
 }
@@ -1011,6 +1024,11 @@ proptest! {
         prop_assert!(holds, "nothing to share a symptom with");
         match (&alone, &judged) {
             (Assessment::Fault(_), Assessment::Fault(_) | Assessment::Hold { .. }) => {}
+            // A crash that stable shared is put aside when it is no news any more.
+            (Assessment::Fault(fault), Assessment::Fine | Assessment::Watching { .. }) => {
+                prop_assert_eq!(fault.reason.as_str(), "TooManyCrashes");
+                prop_assert!(crashed_long_ago(&pods));
+            }
             (alone, judged) => prop_assert_eq!(alone, judged),
         }
     }
