@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::environment;
 
@@ -56,5 +57,21 @@ pub fn kubectl(arguments: &[&str], input: Option<&str>) -> Said {
         succeeded: output.status.success(),
         out: String::from_utf8_lossy(&output.stdout).into_owned(),
         err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// Waits until CustomResourceDefinitions (`crd/NAME`) are served. Panics where they are not within a minute.
+pub fn established(definitions: &[&str]) {
+    let mut arguments = vec!["wait", "--for=condition=Established", "--timeout=60s"];
+    arguments.extend(definitions);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let said = kubectl(&arguments, None);
+        // The conditions of a definition that was made this moment are null, over which kubectl stumbles instead of
+        // waiting.
+        if !said.err.contains("accessor error") || Instant::now() > deadline {
+            said.ok();
+            return;
+        }
     }
 }

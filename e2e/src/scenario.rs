@@ -239,13 +239,7 @@ pub fn install_crd() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         kubectl(&["apply", "-f", "-"], Some(&crds())).ok();
-        let wait = [
-            "wait",
-            "--for=condition=Established",
-            "--timeout=60s",
-            "crd/microservices.microservice.dev",
-        ];
-        kubectl(&wait, None).ok();
+        established(&["crd/microservices.microservice.dev"]);
     });
 }
 

@@ -53,9 +53,8 @@ impl Family {
     /// Installs it, and waits until its kinds are served.
     fn install(&self) {
         kubectl(&["apply", "--server-side", "-f", "-"], Some(&self.text)).ok();
-        let mut arguments = vec!["wait", "--for=condition=Established", "--timeout=60s"];
-        arguments.extend(self.names.iter().map(String::as_str));
-        kubectl(&arguments, None).ok();
+        let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
+        established(&names);
     }
 
     /// Begins to remove it.

@@ -240,7 +240,14 @@ func (s *site) define(ctx context.Context, crds string) error {
 		return err
 	}
 	wait := []string{"wait", "--for=condition=Established", "--timeout=-1s", "--filename=-"}
-	return s.kubectl(ctx, string(definitions), wait...)
+	for {
+		err := s.kubectl(ctx, string(definitions), wait...)
+		// The conditions of a definition that was made this moment are null, over which kubectl stumbles instead of
+		// waiting.
+		if err == nil || ctx.Err() != nil || !strings.Contains(err.Error(), "accessor error") {
+			return err
+		}
+	}
 }
 
 // apply applies manifests as a person would, server-side.
