@@ -16,7 +16,7 @@ use super::traffic::{RouteTarget, RoutesStanding};
 use super::transition::{self, past_deadline, reject};
 use super::work::{self, WorkStanding};
 use crate::api::{Blame, CoarseWeights, CommandOutcome, StableHealth, annotations};
-use crate::health::Fault;
+use crate::health::{Fault, PodSnapshot, Readied, Readiness, Standing};
 
 /// How a step stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -296,7 +296,41 @@ pub fn standing(draft: &Draft<'_>, change: &Change, position: &Position) -> Step
         );
         return StepStanding::waiting(WaitingOn::Traffic, words);
     }
+    let listed = draft
+        .observed
+        .endpoints
+        .ready
+        .get(&change.candidate)
+        .copied()
+        .unwrap_or(0);
+    if position.in_force_at.is_none() && listed < share.candidate {
+        let words = format!(
+            "{listed} of {} endpoints of Service {} to be those of {}",
+            share.candidate,
+            draft.observed.name(),
+            change.candidate
+        );
+        return StepStanding::waiting(WaitingOn::Traffic, words);
+    }
     StepStanding::InForce
+}
+
+/// For how many seconds all pods of the stable revision may be unready before the candidate takes its place for good. A
+/// dependency that stumbles costs all of them their readiness for as long as one probe; traffic need not wait for that.
+const BLIP_SECONDS: i64 = 5;
+
+/// From when on the stable revision counts as gone; `None` where it has a ready pod.
+pub fn gone_at(draft: &Draft<'_>, stable: &str) -> Option<Timestamp> {
+    let lost_at = |pod: &PodSnapshot| match &pod.readiness {
+        Readiness::NotReady {
+            since,
+            was: Readied::Once,
+            ..
+        } if pod.standing == Standing::Live => Some(*since),
+        Readiness::NotReady { .. } | Readiness::Ready { .. } => None,
+    };
+    let last = draft.observed.pods_of(stable).iter().filter_map(lost_at).max();
+    (draft.counts(stable).ready == 0).then(|| last.map_or(Timestamp::MIN, |last| later(last, BLIP_SECONDS)))
 }
 
 /// Takes the edges of a course of steps.
@@ -308,9 +342,14 @@ pub fn stepping(draft: &mut Draft<'_>, change: Change, position: Position) {
         };
         return enter(draft, Edge::Reposition, change, moved);
     }
-    let (stable, candidate) = (draft.counts(&change.stable), draft.counts(&change.candidate));
-    if stable.ready == 0 && candidate.ready > 0 && draft.stray_pods() == 0 {
-        return draft.enter(Edge::PromoteAtOnce, State::Promoting(change));
+    if draft.counts(&change.candidate).ready > 0
+        && draft.stray_pods() == 0
+        && let Some(gone) = gone_at(draft, &change.stable)
+    {
+        if gone <= draft.now {
+            return draft.enter(Edge::PromoteAtOnce, State::Promoting(change));
+        }
+        draft.wake(gone);
     }
     if position.stage != Stage::Growing && skipped(draft, &change) {
         let past = position_past(weight_given(draft, &change, &position));
@@ -318,6 +357,7 @@ pub fn stepping(draft: &mut Draft<'_>, change: Change, position: Position) {
     }
     draft.wake_for_settling(&change.candidate);
     draft.wake_for_routes();
+    draft.wakes.extend(draft.rest_at());
     let position = pass_hooks(draft, &change, position);
     match (standing(draft, &change, &position), position.in_force_at) {
         (StepStanding::InForce, None) => in_force(draft, change, position),

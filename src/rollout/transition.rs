@@ -956,7 +956,14 @@ fn rolling(draft: &mut Draft<'_>, change: Change) {
     };
     if complete && (alone || pace == Pace::FullSize) {
         draft.enter(Edge::Promote, State::Promoting(change));
-    } else if at_once && stable.counts.ready == 0 && candidate.counts.ready > 0 && draft.stray_pods() == 0 {
+    } else if at_once
+        && candidate.counts.ready > 0
+        && draft.stray_pods() == 0
+        && let Some(gone) = stepping::gone_at(draft, &change.stable)
+    {
+        if gone > draft.now {
+            return draft.wake(gone);
+        }
         draft.enter(Edge::PromoteAtOnce, State::Promoting(change));
     }
 }

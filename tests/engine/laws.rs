@@ -308,6 +308,28 @@ fn flipped(world: &World, observed: &Observed, rollout: &RolloutStatus, before: 
     }
 }
 
+/// On the way back the root Service does not come to lead to the candidate where it has left it, or never led there.
+fn narrowed(world: &World, observed: &Observed, rollout: &RolloutStatus, before: &View) {
+    let Some(stable) = &rollout.stable else {
+        return;
+    };
+    let key = (ChildKind::Service, NAME.to_owned());
+    let home_alone = |objects: &BTreeMap<ChildKey, Stored>| {
+        let only = objects
+            .get(&key)
+            .and_then(|root| selector(&root.object).flatten());
+        only == Some(stable.as_str())
+    };
+    if rollout.state == RolloutState::Returning
+        && home_alone(&before.objects)
+        && !home_alone(&world.api.objects)
+        && readiness(observed.pods_of(stable)).ready > 0
+        && !disturbed(world)
+    {
+        broken(world, "a way back raises nothing", stable);
+    }
+}
+
 /// Ready pods end by our doing only where their traffic has left them, and was done with.
 fn drained(world: &World, observed: &Observed, plan: &Plan, revision: &str, before: &View) {
     let (was, is) = (
@@ -550,6 +572,7 @@ pub fn written(world: &mut World, observed: &Observed, plan: &Plan, step: &Step,
         Step::Apply(apply) if apply.child.kind == ChildKind::Service && apply.child.name == NAME => {
             traffic(world, observed, rollout, &apply.child.object);
             flipped(world, observed, rollout, before);
+            narrowed(world, observed, rollout, before);
         }
         Step::Apply(apply) if apply.child.kind == ChildKind::Deployment => {
             sizes(world, observed, rollout, before);
