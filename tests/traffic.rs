@@ -153,9 +153,13 @@ fn an_http_route() {
             {"matches": root, "backendRefs": backends},
         ])
     };
-    let mirror = |percent: i32| {
-        json!([{"type": "RequestMirror", "requestMirror": {
-            "backendRef": {"group": "", "kind": "Service", "name": CANDIDATE, "port": 80}, "percent": percent}}])
+    // All requests are those of a mirror that names no percentage, as older gateways have it alone.
+    let mirror = |percent: Option<i32>| {
+        let mut to = json!({"backendRef": {"group": "", "kind": "Service", "name": CANDIDATE, "port": 80}});
+        if let Some(percent) = percent {
+            to["percent"] = json!(percent);
+        }
+        json!([{"type": "RequestMirror", "requestMirror": to}])
     };
     let query = json!([{"queryParams": [{"name": "q", "value": "1"}]}]);
     let cases = [
@@ -195,11 +199,15 @@ fn an_http_route() {
         ),
         (
             Some(mirroring(0, 100)),
-            json!([{"matches": root, "filters": mirror(100), "backendRefs": [to(STABLE, 1)]}]),
+            json!([{"matches": root, "filters": mirror(None), "backendRefs": [to(STABLE, 1)]}]),
+        ),
+        (
+            Some(mirroring(0, 99)),
+            json!([{"matches": root, "filters": mirror(Some(99)), "backendRefs": [to(STABLE, 1)]}]),
         ),
         (
             Some(mirroring(5, 20)),
-            json!([{"matches": root, "filters": mirror(20), "backendRefs": [to(STABLE, 95), to(CANDIDATE, 5)]}]),
+            json!([{"matches": root, "filters": mirror(Some(20)), "backendRefs": [to(STABLE, 95), to(CANDIDATE, 5)]}]),
         ),
     ];
     for (candidate, expected) in cases {
@@ -235,6 +243,12 @@ fn a_grpc_route() {
                 json!([{"headers": [{"name": "a", "value": "b"}], "queryParams": [{"name": "q", "value": "1"}]}]),
             )),
             json!([plain]),
+        ),
+        (
+            Some(mirroring(0, 100)),
+            json!([{"matches": [{"method": method}], "backendRefs": [to(STABLE, 1)],
+                "filters": [{"type": "RequestMirror", "requestMirror": {
+                    "backendRef": {"group": "", "kind": "Service", "name": CANDIDATE, "port": 80}}}]}]),
         ),
         (
             Some(mirroring(0, 7)),
