@@ -21,6 +21,7 @@ use microservice_operator::api::{Blame, Microservice, Phase, RolloutState};
 use serde_json::json;
 
 const WEIGHTS: [i32; 4] = [5, 25, 50, 100];
+const REPLICAS: u64 = 2;
 /// Requests after which a version that gave none of the answers is taken for gone.
 const MANY: u64 = 300;
 
@@ -49,15 +50,22 @@ impl Callers {
         }
     }
 
-    /// Panics where one request failed. Answers how many there were.
-    fn assert_spotless(self) -> u64 {
-        let mut sum = 0;
+    /// Panics where one request failed, or more were sent a second time than so many pods of theirs that ended can be the
+    /// cause of. Answers how many there were, and how many of them were sent a second time.
+    fn assert_spotless_but_for(self, pods: u64) -> (u64, u64) {
+        let (mut sum, mut repeated) = (0, 0);
         for (_, load) in self.0 {
             let tally = load.stop();
-            tally.assert_spotless();
+            tally.assert_spotless_but_for(pods);
             sum += tally.sent();
+            repeated += tally.repeated;
         }
-        sum
+        (sum, repeated)
+    }
+
+    /// How many requests were answered or failed so far.
+    fn sent(&self) -> u64 {
+        self.0.iter().map(|(_, load)| load.sent()).sum()
     }
 
     /// When a version answered last.
@@ -76,7 +84,7 @@ impl Callers {
 fn service(gateway: &Gateway) -> Manifest {
     podinfo("web", "1.0.0")
         .env("PODINFO_H2C", "true")
-        .spec(json!({"replicas": 2}))
+        .spec(json!({"replicas": REPLICAS}))
         .spec(by_gateway(gateway, "web"))
         .spec(canary(by_hand(&WEIGHTS)))
 }
@@ -101,7 +109,13 @@ async fn assert_way_back(s: &Scenario, step: Option<i32>) {
     // kube-proxy follows the EndpointSlices a moment later.
     served_by(&root, "1.0.0").await;
     let outside = Callers::start("by the Gateway", &requests);
-    let inside = Callers::start("by the Service", &root.repeating());
+    // The Service leads to the stable revision through all steps, and no pod of it ends. In the bake it leads to the
+    // candidate, whose pods end on the way back.
+    let (root, ended) = match step {
+        Some(_) => (root, 0),
+        None => (root.repeating(), REPLICAS),
+    };
+    let inside = Callers::start("by the Service", &root);
     outside.assert_only("1.0.0").await;
 
     // Long enough for the abort to come in time.
@@ -141,12 +155,14 @@ async fn assert_way_back(s: &Scenario, step: Option<i32>) {
     let words = step.map_or("the bake".to_owned(), |step| {
         format!("{} %", WEIGHTS[usize::try_from(step - 1).unwrap()])
     });
-    let sum = outside.assert_spotless() + inside.assert_spotless();
+    let (by_gateway, _) = outside.assert_spotless_but_for(0);
+    let (by_service, repeated) = inside.assert_spotless_but_for(ended);
     say(&format!(
-        "measured: {}: back from {words}: the candidate's last answer by the Gateway {:.3} s after the abort; {sum} \
-         requests, none failed",
+        "measured: {}: back from {words}: the candidate's last answer by the Gateway {:.3} s after the abort; {} \
+         requests, none failed, {repeated} were sent a second time",
         s.name,
-        latest.duration_since(said).as_secs_f64()
+        latest.duration_since(said).as_secs_f64(),
+        by_gateway + by_service
     ));
 }
 
@@ -316,7 +332,8 @@ fn a_route_that_nobody_carries_holds_the_release_by_name_and_takes_it_back_at_th
 
 /// To a step of half of the traffic, and back by a person's word: from then on nobody is answered by the candidate,
 /// whatever connection a caller keeps.
-async fn assert_left(s: &Scenario, first: &Manifest, requests: [Requests; 2]) {
+/// Of the pods that callers reach directly so many end on the way.
+async fn assert_left(s: &Scenario, first: &Manifest, requests: [Requests; 2], ended: u64) {
     let stable = s.deploy(first).await.stable().unwrap();
     let loads = requests.map(|requests| requests.rate(200.0));
     for load in &loads {
@@ -341,9 +358,17 @@ async fn assert_left(s: &Scenario, first: &Manifest, requests: [Requests; 2]) {
         let tally = load.seen_since(load.mark(), 200).await;
         assert_eq!(tally.versions(), ["1.0.0"]);
     }
+    let (mut sum, mut repeated) = (0, 0);
     for load in loads {
-        load.stop().assert_spotless();
+        let tally = load.stop();
+        tally.assert_spotless_but_for(ended);
+        sum += tally.sent();
+        repeated += tally.repeated;
     }
+    say(&format!(
+        "measured: {}: {sum} requests to half of the traffic and back, none failed, {repeated} were sent a second time",
+        s.name
+    ));
 }
 
 #[test]
@@ -356,7 +381,7 @@ fn connections_that_callers_keep_come_back_from_a_candidate_behind_an_ingress() 
             .spec(canary(by_hand(&[50])));
         let requests = [Connections::KeptAlive, Connections::Http2]
             .map(|kind| controller.requests("web").connections(kind));
-        assert_left(s, &first, requests).await;
+        assert_left(s, &first, requests, 0).await;
     });
 }
 
@@ -371,6 +396,7 @@ fn connections_that_callers_keep_come_back_from_a_candidate_behind_the_service()
         let root = Requests::to(s.address("web", "http").await);
         let requests = [Connections::KeptAlive, Connections::Http2]
             .map(|kind| root.clone().connections(kind).repeating());
-        assert_left(s, &first, requests).await;
+        // Of four pods two are the candidate's and end on the way back; so did two of the stable revision before.
+        assert_left(s, &first, requests, 4).await;
     });
 }
