@@ -34,6 +34,22 @@ async fn assert_step(s: &e2e::Scenario, load: &Load, step: i32, weight: i32) {
     ));
 }
 
+/// Requests that a release by a Gateway carries at the least; those of the ways back are counted in way_back.rs.
+const RELEASE: u64 = 60_000;
+
+/// Waits until this part of them was answered or failed.
+async fn carried(loads: &[&Load], part: u64, of: u64) {
+    eventually(&format!("part {part} of {of} of the requests"), async || {
+        let sent: u64 = loads.iter().map(|load| load.sent()).sum();
+        if sent * of >= RELEASE * part {
+            Ok(())
+        } else {
+            Err(format!("{sent} requests"))
+        }
+    })
+    .await;
+}
+
 #[test]
 fn each_step_by_a_gateway_gets_its_share_and_no_request_fails() {
     const STEPS: [i32; 4] = [5, 25, 50, 100];
@@ -55,6 +71,7 @@ fn each_step_by_a_gateway_gets_its_share_and_no_request_fails() {
             .clone()
             .connections(Connections::KeptAlive)
             .rate(900.0)
+            .at_most(2 * RELEASE)
             .start();
         let fresh = requests.clone().rate(100.0).start();
         let http2 = requests.connections(Connections::Http2).rate(100.0).start();
@@ -65,11 +82,14 @@ fn each_step_by_a_gateway_gets_its_share_and_no_request_fails() {
             assert_step(s, &kept, step, weight).await;
             // Callers in the cluster know nothing of it.
             assert_eq!(inside.seen().versions(), ["1.0.0"]);
+            // As many in each step, the rest in the bake and after it.
+            carried(&[&kept, &fresh, &http2, &inside], step.unsigned_abs().into(), 5).await;
             let found = s.service("web").await;
             promote(s, &found).await;
         }
         let after = s.healthy("web").await;
         assert_ne!(after.stable().unwrap(), stable);
+        carried(&[&kept, &fresh, &http2, &inside], 1, 1).await;
         let mark = inside.mark();
         assert_eq!(inside.seen_since(mark, 100).await.versions(), ["1.1.0"]);
 
@@ -100,6 +120,7 @@ fn each_step_by_a_gateway_gets_its_share_and_no_request_fails() {
             "measured: {}: {sum} requests over the release, none failed",
             s.name
         ));
+        assert!(sum >= RELEASE, "{sum} requests are too few");
     });
 }
 
