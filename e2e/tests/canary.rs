@@ -8,9 +8,11 @@
 use e2e::audit::OPERATOR;
 use e2e::environment::say;
 use e2e::gateway::{Gateway, IngressController, route_accepted};
+use e2e::http_client::Visitor;
 use e2e::load::{Connections, Load, Requests};
 use e2e::release::{
-    ROUTE_OBJECT, by_gateway, by_hand, by_ingress, canary, in_force, promote, rollout, served_by, timed,
+    ROUTE_OBJECT, abort, by_gateway, by_hand, by_ingress, canary, in_force, promote, rollout, served_by,
+    timed,
 };
 use e2e::status::StatusExt;
 use e2e::{eventually, podinfo, scenario};
@@ -270,6 +272,68 @@ fn an_ingress_of_ingress_nginx_divides_by_weight_and_header_and_no_request_fails
         s.healthy("web").await;
         let mark = load.mark();
         assert_eq!(load.seen_since(mark, 300).await.versions(), ["1.1.0"]);
+        load.stop().assert_spotless();
+    });
+}
+
+/// Everybody comes once more. Answers who was answered by whom.
+async fn visits(visitors: &mut [Visitor]) -> Vec<String> {
+    let mut versions = Vec::new();
+    for visitor in visitors {
+        versions.push(visitor.visit().await.expect("an answer"));
+    }
+    versions
+}
+
+#[test]
+fn clients_of_an_ingress_stay_at_the_revision_that_they_were_sent_to_until_it_is_taken_back() {
+    scenario("canary-sessions").real_pods().run(async |s| {
+        let controller = IngressController::start(s).await;
+        let first = podinfo("web", "1.0.0")
+            .spec(json!({"replicas": 2}))
+            .spec(by_ingress(&controller, "web"))
+            .spec(canary(by_hand(&[20, 60])))
+            .spec(json!({"strategy": {"canary": {"sessionAffinity": "Cookie"}}}));
+        s.deploy(&first).await;
+        let requests = controller.requests("web").connections(Connections::KeptAlive);
+        served_by(&requests, "1.0.0").await;
+        // These keep no cookie, and go by weight.
+        let load = requests.rate(200.0).start();
+        let visitor = Visitor::new(controller.address(), &controller.host("web"));
+        let mut visitors = vec![visitor; 40];
+        visits(&mut visitors).await;
+        // In peace nobody is kept.
+        assert!(visitors.iter().all(|visitor| visitor.cookies().is_empty()));
+
+        s.apply(&first.version("1.1.0")).await;
+        let found = in_force(s, "web", 1).await;
+        load.seen_since(load.mark(), MANY)
+            .await
+            .assert_share("1.1.0", 0.2);
+        let sent = visits(&mut visitors).await;
+        for version in ["1.0.0", "1.1.0"] {
+            assert!(sent.iter().any(|by| by == version), "{sent:?}");
+        }
+        let candidate = found.candidate().unwrap();
+        let kept = |visitor: &Visitor| visitor.cookies().iter().any(|name| name.starts_with(&candidate));
+        assert!(visitors.iter().all(kept));
+        for _ in 0..4 {
+            assert_eq!(visits(&mut visitors).await, sent);
+        }
+        // A higher weight is one of those who come new.
+        promote(s, &found).await;
+        let found = in_force(s, "web", 2).await;
+        load.seen_since(load.mark(), MANY)
+            .await
+            .assert_share("1.1.0", 0.6);
+        for _ in 0..4 {
+            assert_eq!(visits(&mut visitors).await, sent);
+        }
+        abort(s, &found).await;
+        s.taken_back("web").await;
+        assert_eq!(visits(&mut visitors).await, vec!["1.0.0"; 40]);
+        let after = load.seen_since(load.mark(), 300).await;
+        assert_eq!(after.versions(), ["1.0.0"]);
         load.stop().assert_spotless();
     });
 }
