@@ -10,14 +10,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue, Request, header};
-use http_body_util::{BodyExt, Empty};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::dns::Name;
 use hyper_util::client::legacy::connect::{Connect, HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use jiff::Timestamp;
+use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -52,6 +53,16 @@ pub struct Requests {
     time: Duration,
     traced: bool,
     repeats: bool,
+    content: Content,
+}
+
+/// What is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Content {
+    /// GET, of podinfo's or the misbehaving application's own page.
+    Page,
+    /// A call of gRPC without arguments, of podinfo's `info.InfoService/Info`.
+    Call,
 }
 
 impl Requests {
@@ -69,7 +80,16 @@ impl Requests {
             time: Duration::from_secs(600),
             traced: false,
             repeats: false,
+            content: Content::Page,
         }
+    }
+
+    /// Calls of gRPC instead, of podinfo's method that tells what it is. They go over HTTP/2.
+    #[must_use]
+    pub fn calls(mut self) -> Self {
+        self.content = Content::Call;
+        self.connections = Connections::Http2;
+        self.path("/info.InfoService/Info")
     }
 
     /// The name that is asked for: the header Host, or with HTTP/2 the authority. Default: the address.
@@ -180,19 +200,30 @@ impl Requests {
         load.seen()
     }
 
-    fn request(&self) -> Request<Empty<Bytes>> {
+    fn request(&self) -> Request<Full<Bytes>> {
         let host = self.host.clone().unwrap_or_else(|| self.address.to_string());
         // HTTP/2 takes the name from the authority. The port in it is only for the connector.
         let name = self.host.clone().unwrap_or_else(|| self.address.ip().to_string());
         let uri = format!("http://{name}:{}{}", self.address.port(), self.path);
-        let mut request = Request::get(uri).header(header::HOST, &host);
+        let mut request = Request::builder().uri(uri).header(header::HOST, &host);
+        let body = match self.content {
+            Content::Page => Bytes::new(),
+            Content::Call => {
+                request = request
+                    .method(Method::POST)
+                    .header(header::CONTENT_TYPE, "application/grpc")
+                    .header(header::TE, "trailers");
+                // A message that is not compressed, of no bytes.
+                Bytes::from_static(&[0; 5])
+            }
+        };
         if self.connections == Connections::PerRequest {
             request = request.header(header::CONNECTION, "close");
         }
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
-        request.body(Empty::new()).expect("a request")
+        request.body(Full::new(body)).expect("a request")
     }
 }
 
@@ -209,6 +240,8 @@ pub enum Failure {
     TimedOut,
     /// The answer has another status code than 200.
     Status(u16),
+    /// The answer to a call of gRPC has this status and not 0, or, without a number, none.
+    Call(Option<u16>),
     /// A good answer that names no version.
     NoVersion,
 }
@@ -221,6 +254,8 @@ impl fmt::Display for Failure {
             Self::CutOff => f.write_str("cut off"),
             Self::TimedOut => write!(f, "no answer within {} s", LIMIT.as_secs()),
             Self::Status(code) => code.fmt(f),
+            Self::Call(Some(status)) => write!(f, "grpc-status {status}"),
+            Self::Call(None) => f.write_str("no grpc-status"),
             Self::NoVersion => f.write_str("an answer without version"),
         }
     }
@@ -547,8 +582,8 @@ async fn ask_on(requests: Requests, shared: Arc<Shared>) {
 /// Sends a request. The client repeats it by itself only where nothing of it was written: the other side had ended a
 /// connection that was idle, as it may at any time.
 async fn exchange<C>(
-    client: &Client<C, Empty<Bytes>>,
-    request: Request<Empty<Bytes>>,
+    client: &Client<C, Full<Bytes>>,
+    request: Request<Full<Bytes>>,
 ) -> Result<Answer, (Failure, String)>
 where
     C: Connect + Clone + Send + Sync + 'static,
@@ -564,12 +599,59 @@ where
         (failure, chain(&error))
     })?;
     let code = response.status().as_u16();
+    let headers = response.headers().clone();
     let body = response.into_body().collect().await;
     let body = body.map_err(|error| (Failure::CutOff, chain(&error)))?;
+    let trailers = body.trailers().cloned();
+    let bytes = body.to_bytes();
+    if code == 200 && is_call(&headers) {
+        // An answer without a message has its status in the header.
+        return told(&bytes, &trailers.unwrap_or(headers));
+    }
     Ok(Answer {
         code,
-        body: String::from_utf8_lossy(&body.to_bytes()).into_owned(),
+        body: String::from_utf8_lossy(&bytes).into_owned(),
     })
+}
+
+/// Whether an answer is one of gRPC.
+fn is_call(headers: &HeaderMap) -> bool {
+    let content = headers.get(header::CONTENT_TYPE);
+    content.is_some_and(|content| content.as_bytes().starts_with(b"application/grpc"))
+}
+
+/// What podinfo says of itself by gRPC, in the form in which its page says it.
+fn told(body: &[u8], trailers: &HeaderMap) -> Result<Answer, (Failure, String)> {
+    /// The number of the field `message` in podinfo's answer.
+    const MESSAGE: u8 = 6;
+    let text = |name: &str| trailers.get(name).and_then(|value| value.to_str().ok());
+    let status = text("grpc-status").and_then(|status| status.parse().ok());
+    if status != Some(0) {
+        let words = text("grpc-message").unwrap_or_default().to_owned();
+        return Err((Failure::Call(status), words));
+    }
+    // Before the message stand one byte that says whether it is compressed, and four with its length.
+    let message = body.get(5..).and_then(|fields| text_field(fields, MESSAGE));
+    Ok(Answer {
+        code: 200,
+        body: json!({"message": message}).to_string(),
+    })
+}
+
+/// A field of a message of Protocol Buffers in which all fields are texts of less than 128 bytes.
+fn text_field(mut fields: &[u8], number: u8) -> Option<String> {
+    const DELIMITED: u8 = 2;
+    while let [key, length, rest @ ..] = fields {
+        let value = rest.get(..usize::from(*length))?;
+        if *length >= 128 || key & 7 != DELIMITED {
+            return None;
+        }
+        if key >> 3 == number {
+            return String::from_utf8(value.to_vec()).ok();
+        }
+        fields = &rest[value.len()..];
+    }
+    None
 }
 
 /// Whether something was read, and it is no header of an answer.
@@ -731,6 +813,33 @@ mod tests {
                 "{:?}",
                 tally.failures
             );
+        }
+    }
+
+    #[test]
+    fn calls_are_answered_by_their_status_and_the_message() {
+        let status = |status: &'static str| -> HeaderMap {
+            [(
+                HeaderName::from_static("grpc-status"),
+                HeaderValue::from_static(status),
+            )]
+            .into_iter()
+            .collect()
+        };
+        let message = b"\0\0\0\0\x0e\x0a\x03pod\x12\x00\x32\x051.1.0";
+        let answer = told(message, &status("0")).unwrap();
+        assert_eq!(answer.version().as_deref(), Some("1.1.0"));
+        assert_eq!(
+            told(message, &status("14")).unwrap_err().0,
+            Failure::Call(Some(14))
+        );
+        assert_eq!(
+            told(message, &HeaderMap::new()).unwrap_err().0,
+            Failure::Call(None)
+        );
+        // A message that is cut off, or another than was expected.
+        for other in [&message[..12], b"\0\0\0\0\x02\x08\x01", b""] {
+            assert_eq!(told(other, &status("0")).unwrap().version(), None);
         }
     }
 
