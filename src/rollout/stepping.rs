@@ -300,7 +300,7 @@ pub fn standing(draft: &Draft<'_>, change: &Change, position: &Position) -> Step
 }
 
 /// Takes the edges of a course of steps.
-pub fn stepping(draft: &mut Draft<'_>, change: Change, position: Position) {
+pub fn stepping(draft: &mut Draft<'_>, mut change: Change, position: Position) {
     if let Some(moved) = repositioned(&draft.goals(), &position) {
         let moved = match moved.stage {
             Stage::Step { .. } => moved,
@@ -318,7 +318,7 @@ pub fn stepping(draft: &mut Draft<'_>, change: Change, position: Position) {
     }
     draft.wake_for_settling(&change.candidate);
     draft.wake_for_routes();
-    let position = pass_hooks(draft, &change, position);
+    let position = pass_hooks(draft, &mut change, position);
     match (standing(draft, &change, &position), position.in_force_at) {
         (StepStanding::InForce, None) => in_force(draft, change, position),
         (StepStanding::InForce, Some(since)) => {
@@ -348,13 +348,18 @@ pub fn stepping(draft: &mut Draft<'_>, change: Change, position: Position) {
     }
 }
 
-/// Notes that the hooks have succeeded: calls are remembered by a process only, and are not to be made again.
-fn pass_hooks(draft: &mut Draft<'_>, change: &Change, mut position: Position) -> Position {
+/// Notes that the hooks have succeeded: calls are remembered by a process only, and are not to be made again. The
+/// deadline begins anew with it, because hooks have limits of their own.
+fn pass_hooks(draft: &mut Draft<'_>, change: &mut Change, mut position: Position) -> Position {
     let due = position.hooks_passed_at.is_none() && !goal(draft, &position).hooks.is_empty();
     if due && work::hooks(draft, change) == WorkStanding::Done {
         position.hooks_passed_at = Some(draft.now);
+        change.progress.at = draft.now;
         if let Some(present) = draft.situation.state.position_mut() {
             present.hooks_passed_at = Some(draft.now);
+        }
+        if let Some(progress) = draft.situation.state.progress_mut() {
+            progress.at = draft.now;
         }
         draft.durable = Durable::Always;
     }
