@@ -33,6 +33,8 @@ pub const VERDICT: &str = "microservice.dev/verdict";
 pub const PROMOTED: &str = "microservice.dev/promoted";
 /// On a record: that the Jobs before its first pod have succeeded.
 pub const PRE_DEPLOYED: &str = "microservice.dev/pre-deployed";
+/// On a record: the highest number that a trial of the revision has had.
+pub const TRIAL: &str = "microservice.dev/trial";
 /// On a record: the fields of scope A that were last in force for the revision, as JSON.
 pub const EXPOSURE: &str = "microservice.dev/exposure";
 

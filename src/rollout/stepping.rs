@@ -228,7 +228,7 @@ fn promoted(draft: &Draft<'_>, change: &Change) -> bool {
         return false;
     };
     let value = draft.named(&change.candidate).step_value(number);
-    draft.asked(annotations::PROMOTE, &value)
+    draft.asked(commands::PROMOTE, annotations::PROMOTE, &value)
 }
 
 /// How the present step stands.
@@ -394,7 +394,7 @@ fn refuse_coarse(draft: &mut Draft<'_>, change: &Change, position: &Position) {
 
 fn skipped(draft: &mut Draft<'_>, change: &Change) -> bool {
     let value = draft.named(&change.candidate).trial_value();
-    if draft.asked(annotations::PROMOTE_FULL, &value) {
+    if draft.asked(commands::PROMOTE_FULL, annotations::PROMOTE_FULL, &value) {
         draft.done(commands::PROMOTE_FULL, value, CommandOutcome::Done);
         return true;
     }

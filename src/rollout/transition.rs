@@ -201,6 +201,7 @@ fn make_records_good(draft: &mut Draft<'_>) {
 
 /// The same for the notes of the records: they follow from the state.
 fn make_notes_good(draft: &mut Draft<'_>) {
+    note_trial(draft);
     match draft.situation.state.clone() {
         State::Fresh => {}
         State::Starting { candidate, .. } => note_promoted(draft, &candidate),
@@ -220,6 +221,15 @@ fn make_notes_good(draft: &mut Draft<'_>) {
             note_promoted(draft, &back.stable);
             note_rejected(draft, &back.candidate, &back.cause);
         }
+    }
+}
+
+/// Which trial of the candidate this is.
+fn note_trial(draft: &mut Draft<'_>) {
+    let state = &draft.situation.state;
+    let candidate = state.coming().and(state.candidate()).map(str::to_owned);
+    if let Some(record) = candidate.and_then(|candidate| draft.records.get_mut(&candidate)) {
+        record.notes.trial = record.notes.trial.max(draft.situation.trial);
     }
 }
 
@@ -316,9 +326,7 @@ fn fresh(draft: &mut Draft<'_>) {
         return;
     }
     if let Some(mut target) = draft.target().cloned() {
-        begin_rollout(draft, 1);
-        // There is nothing else that the service could rest on.
-        target.notes.promoted = Some(draft.situation.seq);
+        begin_first_trial(draft, &mut target);
         let candidate = remember(draft, target);
         draft.enter(
             Edge::Start,
@@ -485,6 +493,13 @@ fn begin_rollout(draft: &mut Draft<'_>, trial: i32) {
 
 // --- the first revision
 
+/// The first revision is tried, and noted as promoted: there is nothing else that the service could rest on.
+fn begin_first_trial(draft: &mut Draft<'_>, target: &mut Record) {
+    target.notes.trial = target.notes.trial.saturating_add(1);
+    begin_rollout(draft, target.notes.trial);
+    target.notes.promoted = Some(draft.situation.seq);
+}
+
 fn starting(draft: &mut Draft<'_>, candidate: &str, progress: Progress) {
     let wanted = draft.wanted();
     let ready = draft.counts(candidate).ready;
@@ -501,8 +516,7 @@ fn starting(draft: &mut Draft<'_>, candidate: &str, progress: Progress) {
     }
     if let Some(mut target) = target {
         draft.end_rollout(candidate, "Superseded", None);
-        begin_rollout(draft, 1);
-        target.notes.promoted = Some(draft.situation.seq);
+        begin_first_trial(draft, &mut target);
         let candidate = remember(draft, target);
         return draft.enter(
             Edge::StartOver,
@@ -543,6 +557,9 @@ fn starting_work(draft: &mut Draft<'_>, candidate: &str) -> Option<()> {
                     CommandOutcome::Done,
                 );
                 draft.situation.trial = trial.saturating_add(1);
+                if let Some(record) = draft.records.get_mut(candidate) {
+                    record.notes.trial = draft.situation.trial;
+                }
                 let state = start(draft);
                 draft.enter(Edge::StartOver, state);
             }
@@ -555,7 +572,12 @@ fn starting_work(draft: &mut Draft<'_>, candidate: &str) -> Option<()> {
 
 fn steady(draft: &mut Draft<'_>, stable: &str, held: Option<&Held>) {
     if let Some((from, to)) = rollback_from(draft, stable, held) {
-        begin_rollout(draft, 1);
+        // By the trial that it names a retry that is left over from before is told from one that is meant.
+        let trial = draft
+            .records
+            .get(&from)
+            .map_or(1, |record| record.notes.trial.max(1));
+        begin_rollout(draft, trial);
         return rollback(draft, &from, stable, to);
     }
     let Some(target) = draft.target().cloned() else {
@@ -681,12 +703,15 @@ fn hold_rejected(draft: &mut Draft<'_>, stable: &str, rejected: &str, verdict: &
     );
 }
 
-/// A revision gets another trial, with a number that no request to try it again names.
+/// A revision gets another trial, with a number that it never had, however the others ended, and that no request to try
+/// it again names: so nothing that was said of an earlier one hits it.
 fn begin_trial(draft: &mut Draft<'_>, target: &mut Record, again: Option<&Held>) {
     let rejected = target.notes.rejected.take();
     let waiting = again.map_or(0, |_| draft.situation.trial);
     let last = rejected.as_ref().map_or(0, |verdict| verdict.trial).max(waiting);
     let named = commands::retried(draft.observed, &target.name);
+    let trial = last.max(named).max(target.notes.trial).saturating_add(1);
+    target.notes.trial = trial;
     if last > 0 && named == last {
         let value = format!("{}/{named}", target.name);
         draft.commands.push(CommandStatus {
@@ -702,7 +727,7 @@ fn begin_trial(draft: &mut Draft<'_>, target: &mut Record, again: Option<&Held>)
             format!("{} is tried again on request", target.name),
         );
     }
-    begin_rollout(draft, last.max(named).saturating_add(1));
+    begin_rollout(draft, trial);
 }
 
 /// Whether the engine may try a revision: it was not rejected, or a person asks to try it again.
@@ -802,7 +827,7 @@ fn interrupted(draft: &mut Draft<'_>, change: &Change) -> Option<()> {
 /// A person takes the candidate back.
 fn aborted(draft: &mut Draft<'_>, change: &Change) -> bool {
     let value = draft.named(&change.candidate).trial_value();
-    if !draft.asked(annotations::ABORT, &value) {
+    if !draft.asked(commands::ABORT, annotations::ABORT, &value) {
         return false;
     }
     draft.done(commands::ABORT, value, CommandOutcome::Done);
