@@ -94,10 +94,11 @@ impl Named<'_> {
 }
 
 /// Commands that are carried out once, with their annotations: what names something else is told to have been ignored.
-pub const ONCE: [(&str, &str); 3] = [
+pub const ONCE: [(&str, &str); 4] = [
     (PROMOTE, annotations::PROMOTE),
     (PROMOTE_FULL, annotations::PROMOTE_FULL),
     (ABORT, annotations::ABORT),
+    (ROLLBACK, annotations::ROLLBACK),
 ];
 
 /// Whether the rollout is told to stand still.

@@ -589,9 +589,13 @@ impl<'a> Draft<'a> {
         self.observed.spec().operation.suspend
     }
 
-    /// The revision that a person asks to return to from `serving`.
+    /// The revision that a person asks to return to from `serving`, unless that was just carried out, or just told to hit
+    /// nothing.
     pub fn rollback_to(&self, serving: &str) -> Option<String> {
-        commands::rollback(self.observed, serving).map(str::to_owned)
+        let to = commands::rollback(self.observed, serving)?;
+        let value = format!("{serving}/{to}");
+        let noted = |c: &CommandStatus| c.verb == commands::ROLLBACK && c.value == value;
+        (!self.commands.iter().any(noted)).then(|| to.to_owned())
     }
 
     /// Asks for another planning at a time.

@@ -852,7 +852,10 @@ pub fn ignore_stale_commands(draft: &mut Draft<'_>) {
         }
         draft.done(verb, value.clone(), CommandOutcome::Ignored);
         if draft.commands.len() > before {
-            let note = format!("{verb} {value} is not what goes on now ({})", present(draft));
+            let note = format!(
+                "{verb} {value} is not what goes on now ({}); to say just that again, take the annotation away first",
+                present(draft)
+            );
             draft.event(EventKind::Warning, "CommandIgnored", note);
             draft.durable = Durable::Always;
         }
@@ -861,6 +864,9 @@ pub fn ignore_stale_commands(draft: &mut Draft<'_>) {
 
 /// Whether a command names what goes on.
 fn meant(draft: &Draft<'_>, verb: &str, value: &str) -> bool {
+    if verb == commands::ROLLBACK {
+        return rollback_is_on_its_way(draft);
+    }
     let (State::Rolling(change) | State::Promoting(change) | State::Baking(change)) = &draft.situation.state
     else {
         return false;
@@ -876,6 +882,20 @@ fn meant(draft: &Draft<'_>, verb: &str, value: &str) -> bool {
     }
 }
 
+/// Whether a rollback that is not carried out yet is going to be: to a third revision it goes by way of the stable one.
+/// In all other states one that names what serves has been carried out by now.
+fn rollback_is_on_its_way(draft: &Draft<'_>) -> bool {
+    match &draft.situation.state {
+        // Nobody knows yet what serves.
+        State::Fresh => true,
+        State::Returning(back) if back.cause.blame == Blame::Person => draft
+            .rollback_to(&back.candidate)
+            .is_some_and(|to| to != back.stable),
+        State::Starting { .. } | State::Steady { .. } | State::Returning(_) => false,
+        State::Rolling(_) | State::Promoting(_) | State::Baking(_) => false,
+    }
+}
+
 /// What goes on, in the words of commands.
 fn present(draft: &Draft<'_>) -> String {
     match &draft.situation.state {
@@ -883,9 +903,9 @@ fn present(draft: &Draft<'_>) -> String {
             let named = draft.named(&change.candidate);
             stepping::number(change).map_or_else(|| named.trial_value(), |step| named.step_value(step))
         }
-        State::Fresh | State::Starting { .. } | State::Steady { .. } | State::Returning(_) => {
-            "no rollout that could be promoted or aborted".to_owned()
-        }
+        State::Returning(back) => format!("{} returns to {}", back.candidate, back.stable),
+        State::Steady { stable, .. } => format!("{stable} serves, and no rollout is under way"),
+        State::Fresh | State::Starting { .. } => "no rollout is under way".to_owned(),
     }
 }
 
