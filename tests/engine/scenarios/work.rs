@@ -199,3 +199,31 @@ fn a_hook_that_takes_long_leaves_its_step_the_whole_deadline() {
         assert!(!world.edges().contains(&Edge::Reject), "{}", world.story());
     }
 }
+
+#[test]
+fn a_step_that_is_edited_has_its_hooks_to_itself() {
+    let mut world = hooked();
+    world.job_ends("smoke", JobOutcome::Succeeded);
+    world.call_ends("tell", &CallOutcome::Succeeded);
+    world.until_step(1);
+    // The same number and the same hooks, for twice the traffic.
+    world.hooks.clear();
+    let mut edited = json!(world.api.service.spec)["strategy"]["canary"]["steps"].clone();
+    edited[0]["weight"] = json!(50);
+    world.set("strategy.canary.steps", edited);
+    world.run(60);
+    assert_eq!(jobs(&world), ["smoke", "smoke"], "{}", world.story());
+    assert!(
+        world.calls.len() == 1 && world.calls.values().all(|call| *call == CallOutcome::Running),
+        "{:?}",
+        world.calls
+    );
+    assert_eq!(
+        (world.rollout().step, world.rollout().in_force_at),
+        (Some(1), None),
+        "{}",
+        world.story()
+    );
+    world.call_ends("tell", &CallOutcome::Succeeded);
+    world.until_step(1);
+}
