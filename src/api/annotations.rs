@@ -10,7 +10,7 @@ pub const REFRESH: &str = "microservice.dev/refresh";
 pub const RETRY: &str = "microservice.dev/retry";
 /// `<revision to leave>/<revision to return to>`: go back, and stay there.
 pub const ROLLBACK: &str = "microservice.dev/rollback";
-/// `<revision>/<trial>/<step>`: end the wait of this step.
+/// `<revision>/<trial>/<step>`: end the wait of this step; with `/coarse`: let it begin although its pods are too few.
 pub const PROMOTE: &str = "microservice.dev/promote";
 /// `<revision>/<trial>`: skip all steps that are left.
 pub const PROMOTE_FULL: &str = "microservice.dev/promote-full";

@@ -91,6 +91,10 @@ impl Named<'_> {
     pub fn step_value(&self, step: i32) -> String {
         format!("{}/{}/{step}", self.revision, self.trial)
     }
+    /// The value of a command for the weight alone that a step can only have coarsely.
+    pub fn coarse_value(&self, step: i32) -> String {
+        format!("{}/coarse", self.step_value(step))
+    }
 }
 
 /// Commands that are carried out once, with their annotations: what names something else is told to have been ignored.

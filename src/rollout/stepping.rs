@@ -191,13 +191,14 @@ pub fn hooks_are_due(draft: &Draft<'_>, change: &Change, position: &Position) ->
 
 /// Where pods are too few for the weight, and the strategy wants a person to know: `None` where one has said promote.
 fn coarse(draft: &Draft<'_>, change: &Change, goal: &Goal) -> Option<StepStanding> {
-    if !is_coarse(draft, change, goal) || promoted(draft, change) {
+    if !is_coarse(draft, change, goal) || asked_to_begin(draft, change, goal) {
         return None;
     }
+    let value = coarse_word(draft, change, goal).unwrap_or_default();
     let share = share(draft, change, goal);
     let effective = share.percent();
     let words = format!(
-        "a person: {} of {} pods get {effective} % instead of {} %; say promote to go on so, raise replicas, or set \
+        "a person: {} of {} pods get {effective} % instead of {} %; promote {value} to go on so, raise replicas, or set \
          coarseWeights",
         share.candidate,
         share.candidate.saturating_add(share.stable),
@@ -220,6 +221,35 @@ fn is_coarse(draft: &Draft<'_>, change: &Change, goal: &Goal) -> bool {
         && goal.weight != before
         && policy != CoarseWeights::Allow
         && share(draft, change, goal).percent() > 2 * goal.weight
+}
+
+/// What a person is to say for a coarse step to begin. Where the step ends by a person's word as well, that is another
+/// one: a word that began it is not to end it.
+fn coarse_word(draft: &Draft<'_>, change: &Change, goal: &Goal) -> Option<String> {
+    let (number, named) = (number(change)?, draft.named(&change.candidate));
+    Some(match goal.end {
+        GoalEnd::Person => named.coarse_value(number),
+        GoalEnd::Time => named.step_value(number),
+    })
+}
+
+/// Whether a person lets a coarse step begin.
+fn asked_to_begin(draft: &Draft<'_>, change: &Change, goal: &Goal) -> bool {
+    let word = coarse_word(draft, change, goal);
+    word.is_some_and(|word| draft.asked(commands::PROMOTE, annotations::PROMOTE, &word))
+}
+
+/// Whether a promote of this value is for the present step.
+pub fn is_for_step(draft: &Draft<'_>, change: &Change, value: &str) -> bool {
+    let Some(number) = number(change) else {
+        return false;
+    };
+    let named = draft.named(&change.candidate);
+    let begins = match &change.course {
+        Course::Steps(position) => position.in_force_at.is_none(),
+        Course::Exchange | Course::FullSize => false,
+    };
+    value == named.step_value(number) || (begins && value == named.coarse_value(number))
 }
 
 /// Whether a person has said promote for the present step.
@@ -406,6 +436,12 @@ fn in_force(draft: &mut Draft<'_>, change: Change, position: Position) {
     if position.stage == Stage::Growing {
         return draft.enter(Edge::Promote, State::Promoting(change));
     }
+    if let Some(word) = coarse_word(draft, &change, &goal(draft, &position))
+        && draft.asked(commands::PROMOTE, annotations::PROMOTE, &word)
+        && is_coarse(draft, &change, &goal(draft, &position))
+    {
+        draft.done(commands::PROMOTE, word, CommandOutcome::Done);
+    }
     let now = draft.now;
     let position = Position {
         in_force_at: Some(now),
@@ -428,11 +464,9 @@ fn end_of_step(draft: &mut Draft<'_>, change: Change, position: Position, since:
         let value = draft.named(&change.candidate).step_value(number);
         draft.done(commands::PROMOTE, value, CommandOutcome::Done);
     }
-    // A word that let a coarse step begin does not end it as well.
-    let by_word = promoted && !is_coarse(draft, &change, &goal);
     let cleared = judging::cleared(draft, &change);
     if goal.sends_requests()
-        && !by_word
+        && !promoted
         && at <= draft.now
         && let Some(missing) = judging::missing(draft, &change, at)
     {
@@ -443,8 +477,8 @@ fn end_of_step(draft: &mut Draft<'_>, change: Change, position: Position, since:
         return;
     }
     let over = match goal.end {
-        GoalEnd::Time => at <= draft.now || by_word || cleared,
-        GoalEnd::Person => by_word || (promoted && at <= draft.now),
+        GoalEnd::Time => at <= draft.now || promoted || cleared,
+        GoalEnd::Person => promoted,
     };
     if over {
         let next = position_after(&draft.goals(), &position);

@@ -872,9 +872,8 @@ fn meant(draft: &Draft<'_>, verb: &str, value: &str) -> bool {
         return false;
     };
     let named = draft.named(&change.candidate);
-    let step = stepping::number(change);
     match verb {
-        commands::PROMOTE => step.is_some_and(|step| value == named.step_value(step)),
+        commands::PROMOTE => stepping::is_for_step(draft, change, value),
         commands::PROMOTE_FULL => {
             value == named.trial_value() && matches!(draft.situation.state, State::Rolling(_))
         }

@@ -325,3 +325,22 @@ fn a_command_for_a_step_to_come_does_not_end_it_when_it_comes() {
         .count();
     assert_eq!(ignored, 1);
 }
+
+#[test]
+fn the_word_that_begins_a_coarse_step_does_not_end_its_pause() {
+    let mut world = canary(1, json!([{"weight": 5, "pause": "Manual"}]));
+    let paused = |world: &World| world.phase() == Some(Phase::Paused);
+    world.image("b");
+    world.until(60, "a person to be waited for", paused);
+    let value = format!("{}/1/1/coarse", world.name("b"));
+    assert!(world.status().message.unwrap().contains(&value));
+    // Longer than the deadline: nobody's fault.
+    world.run(700);
+    world.annotate(annotations::PROMOTE, &value);
+    world.until_step(1);
+    world.until(60, "a person to be waited for", paused);
+    world.run(700);
+    assert_eq!(step(&world), (1, 5), "{}", world.story());
+    world.promote("b", 1, 1);
+    world.until_state(RolloutState::Baking);
+}
