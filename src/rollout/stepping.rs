@@ -501,6 +501,20 @@ pub fn waits_for_person(draft: &Draft<'_>, change: &Change, position: &Position)
     }
 }
 
+/// The pods that carry the traffic of the routes while the candidate has this share of it. Of the candidate's no more
+/// than that share needs: what a step has beside it (`replicas`, copies of requests) says nothing about the load.
+fn carrying(draft: &Draft<'_>, change: &Change, weight: i32) -> i32 {
+    let routed = |revision: &str| {
+        if draft.by_routes() && draft.routed(revision) {
+            draft.counts(revision).ready
+        } else {
+            0
+        }
+    };
+    let needed = (weight * draft.wanted() + 99) / 100;
+    routed(&change.stable) + routed(&change.candidate).min(needed)
+}
+
 /// Enters a position: what is ready already is no progress of the step.
 fn enter(draft: &mut Draft<'_>, edge: Edge, change: Change, position: Position) {
     let ready_high = draft.counts(&change.candidate).ready;
@@ -509,9 +523,7 @@ fn enter(draft: &mut Draft<'_>, edge: Edge, change: Change, position: Position) 
         ready_high,
     };
     if position.stage == Stage::Growing {
-        let both = [&change.stable, &change.candidate].into_iter();
-        let carrying = both.filter(|revision| draft.by_routes() && draft.routed(revision));
-        let carrying = carrying.map(|revision| draft.counts(revision).ready).sum();
+        let carrying = carrying(draft, &change, position.weight);
         draft.landing = scaling::landing(draft.observed, carrying);
     }
     let change = Change {
