@@ -684,14 +684,9 @@ fn rollback_from(draft: &Draft<'_>, stable: &str, held: Option<&Held>) -> Option
 
 fn hold_rejected(draft: &mut Draft<'_>, stable: &str, rejected: &str, verdict: &VerdictNote) {
     draft.situation.trial = verdict.trial;
-    let cause = ReturnCause {
-        blame: Blame::Candidate,
-        reason: verdict.reason.clone(),
-        message: verdict.message.clone(),
-    };
     let held = Some(Held {
         candidate: rejected.to_owned(),
-        cause,
+        cause: rejected_cause(verdict),
         retry_at: None,
     });
     draft.enter(
