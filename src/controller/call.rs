@@ -407,6 +407,7 @@ mod tests {
             stable: "orders-a",
             trial: 1,
             step: 2,
+            step_digest: "k2",
             hook: "smoke",
         };
         Call::new(webhook, &subject)

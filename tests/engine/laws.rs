@@ -394,11 +394,37 @@ pub fn planned(world: &mut World, observed: &Observed, plan: &Plan) {
     targets(world, observed, plan);
     autoscaled(world, observed, plan);
     claims(world, observed, plan);
+    spent(world, observed, plan);
     if !plan.edges.is_empty() && !matches!(plan.steps.first(), Some(Step::Checkpoint(_))) {
         broken(
             world,
             "a decision is durable before it acts",
             &format!("{:?}", plan.edges),
+        );
+    }
+}
+
+/// A command that was carried out or ignored acts never again: without it the same is decided.
+fn spent(world: &World, observed: &Observed, plan: &Plan) {
+    let noted = observed.status().commands;
+    let mut without = observed.clone();
+    let said = without.service.metadata.annotations.get_or_insert_default();
+    let before = said.len();
+    for command in noted.iter().filter(|command| command.verb != "retry") {
+        let annotation = format!("microservice.dev/{}", command.verb);
+        if said.get(&annotation) == Some(&command.value) {
+            said.remove(&annotation);
+        }
+    }
+    if said.len() == before {
+        return;
+    }
+    let other = microservice_operator::rollout::plan(&without, world.now);
+    if other.edges != plan.edges {
+        broken(
+            world,
+            "a command that was ignored or carried out acts never",
+            &format!("{noted:?}: {:?} instead of {:?}", plan.edges, other.edges),
         );
     }
 }
