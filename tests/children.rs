@@ -398,7 +398,7 @@ fn a_job_is_called_after_its_revision_and_told_from_its_likes() {
             "PreDeploy" => job_name("orders-x", "migrate", JobPurpose::PreDeploy { trial: 1 }),
             _ => job_name("orders-x", "smoke", hook(1, 2, "orders-a")),
         }),
-        ["orders-x-bfg25n", "orders-x-jfcnsw"]
+        ["orders-x-bfg25n", "orders-x-jhg6c5"]
     );
 }
 
