@@ -508,7 +508,7 @@ mod tests {
             &called.url,
             json!({"headers": {"Authorization": "Bearer x", "x-a": "b"}}),
         );
-        assert_eq!(call.key, "orders-b/1/2/smoke");
+        assert_eq!(call.key, "orders-b/1/2/k2/smoke");
         assert_eq!(outcome(&call).await, CallOutcome::Succeeded);
         let request = called.request().await;
         let (head, body) = request.split_once("\r\n\r\n").unwrap();
