@@ -527,7 +527,7 @@ mod tests {
         assert_eq!(
             body,
             json!({"service": "orders", "namespace": "shop", "revision": "orders-b", "stable": "orders-a",
-                "trial": 1, "step": 2, "hook": "smoke"})
+                "trial": 1, "step": 2, "stepDigest": "k2", "hook": "smoke"})
         );
     }
 
