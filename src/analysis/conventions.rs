@@ -168,6 +168,12 @@ impl Family {
         }
     }
 
+    /// The names of its samples.
+    pub(super) fn sample_names(&self) -> impl Iterator<Item = &str> {
+        let buckets = self.buckets.as_ref().map(|(name, _)| name.as_ref());
+        self.counts.iter().map(Cow::as_ref).chain(buckets)
+    }
+
     /// In the order in which they are preferred where nothing else tells one from the other.
     pub(super) fn of(names: &Names) -> Vec<Self> {
         const STATUS: [&str; 3] = ["status", "status_code", "code"];

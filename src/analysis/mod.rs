@@ -11,6 +11,7 @@ mod exposition;
 mod judge;
 mod odds;
 mod probe_paths;
+pub mod prometheus;
 mod reading;
 mod tally;
 
@@ -24,5 +25,5 @@ pub use count::{Alpha, BadShare, Count, Factor, OutOfRange};
 pub use exposition::{Malformed, Sample, samples};
 pub use judge::{Cause, Clearing, Judge, Look, Open, Ruling, Standard, Terms, Verdict};
 pub use probe_paths::ProbePaths;
-pub use reading::{Bound, Indicator, Reading, Source, Unreadable, read};
+pub use reading::{Bound, Indicator, Reading, Source, Unreadable, read, read_samples};
 pub use tally::{Comparability, Origin, Scrape, Side, Tally};

@@ -119,17 +119,26 @@ pub fn read(
 ) -> Result<Reading, Unreadable> {
     let families = Family::of(names);
     let wanted = |name: &str| {
-        families.iter().any(|family| {
-            family.counts.iter().any(|known| known == name)
-                || family.buckets.as_ref().is_some_and(|(known, _)| known == name)
-        })
+        families
+            .iter()
+            .any(|family| family.sample_names().any(|known| known == name))
     };
-    let samples = samples(body, wanted)?;
+    read_samples(&samples(body, wanted)?, indicator, names, probes)
+}
+
+/// [`read`], of samples that came otherwise.
+pub fn read_samples(
+    samples: &[Sample<'_>],
+    indicator: Indicator,
+    names: &Names,
+    probes: &ProbePaths,
+) -> Result<Reading, Unreadable> {
+    let families = Family::of(names);
     let found: Vec<_> = families
         .iter()
         .filter_map(|family| match indicator {
-            Indicator::Errors => errors(family, &samples, probes),
-            Indicator::SlowerThan { milliseconds } => slow(family, milliseconds, &samples, probes),
+            Indicator::Errors => errors(family, samples, probes),
+            Indicator::SlowerThan { milliseconds } => slow(family, milliseconds, samples, probes),
         })
         .collect();
     let mut refusal = Unreadable::NoFamily;

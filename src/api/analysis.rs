@@ -1,19 +1,25 @@
 //! How a new revision's requests are judged while it goes out.
 
+use std::collections::BTreeMap;
+
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How a new revision's requests are judged while it goes out. They are read from the pods' own metrics.
+/// How a new revision's requests are judged while it goes out. They are read from the pods' own metrics, directly or through Prometheus.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.falseAlarmPercent) || (double(self.falseAlarmPercent) > 0.0 && double(self.falseAlarmPercent) <= 50.0)").message("falseAlarmPercent must be more than 0 and at most 50"))]
+#[x_kube(validation = Rule::new("has(self.prometheus) == (has(self.source) && self.source == 'Prometheus')").message("source Prometheus and the field prometheus go together: give both or neither"))]
 #[x_kube(validation = Rule::new("!has(self.clearEarlyFactor) || (double(self.clearEarlyFactor) > 1.0 && double(self.clearEarlyFactor) <= 100.0)").message("clearEarlyFactor must be more than 1 and at most 100"))]
 pub struct Analysis {
-    /// Auto: the pods' own metrics (port and path of monitoring). None: no request is judged. Default: Auto.
+    /// Auto: the pods' own metrics (port and path of monitoring). Prometheus: the same metrics as Prometheus scraped them; while it does not answer, no step ends and nothing is taken back for it. None: no request is judged. Default: Auto.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<AnalysisSource>,
-    /// Seconds between two looks. Default: 1.
+    /// Where Prometheus is. For source Prometheus.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prometheus: Option<PrometheusServer>,
+    /// Seconds between two looks. Default: 1; with source Prometheus 5.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 300))]
     pub interval_seconds: Option<i32>,
@@ -44,8 +50,34 @@ pub enum AnalysisSource {
     /// From the pods.
     #[default]
     Auto,
+    /// From Prometheus.
+    Prometheus,
     /// From nowhere.
     None,
+}
+
+/// A Prometheus, or what answers as one does: Thanos, Mimir, VictoriaMetrics.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PrometheusServer {
+    /// Its address, before /api/v1.
+    #[schemars(length(min = 8, max = 2048), regex(pattern = r"^https?://[^\s/?#]+(/[^\s?#]*)?$"))]
+    pub address: String,
+    /// Further headers, for example X-Scope-OrgID.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 16))]
+    pub headers: BTreeMap<String, String>,
+    /// Seconds that one query may take. Default: 5.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 60))]
+    pub timeout_seconds: Option<i32>,
+}
+
+impl PrometheusServer {
+    /// Seconds that one query may take.
+    pub fn timeout_seconds(&self) -> u32 {
+        self.timeout_seconds.and_then(|n| n.try_into().ok()).unwrap_or(5)
+    }
 }
 
 /// Whether the new revision is compared with the stable one.
@@ -75,8 +107,12 @@ impl Analysis {
     pub fn interval_seconds(&self) -> u32 {
         self.interval_seconds
             .and_then(|seconds| seconds.try_into().ok())
-            .unwrap_or(1)
+            .unwrap_or(match self.source.unwrap_or_default() {
+                AnalysisSource::Auto | AnalysisSource::None => 1,
+                AnalysisSource::Prometheus => 5,
+            })
     }
+
     /// How many requests of the new revision must have been seen.
     pub fn minimum_requests(&self) -> u64 {
         self.minimum_requests

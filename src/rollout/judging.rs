@@ -18,7 +18,7 @@ use crate::analysis::{
 };
 use crate::api::{
     self, Analysis, AnalysisSource, Blame, CheckStatus, CheckVerdict, CompareWithStable, HistogramUnit,
-    NoData, Objective, PortProtocol,
+    NoData, Objective, PortProtocol, PrometheusServer,
 };
 use crate::health::Fault;
 
@@ -32,6 +32,8 @@ const PATH: &str = "/metrics";
 pub struct Watch {
     /// Tells one trial of a revision from another: evidence of the one is none in the other.
     pub key: String,
+    /// Who is asked.
+    pub source: WatchSource,
     /// Seconds between two looks.
     pub interval_seconds: u32,
     /// Where the candidate's pods tell their requests.
@@ -42,6 +44,15 @@ pub struct Watch {
     pub checks: Vec<Check>,
     /// Paths whose requests do not count, beside the usual ones: those of the probes and of the metrics themselves.
     pub probe_paths: Vec<String>,
+}
+
+/// Who is asked for the pods' metrics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WatchSource {
+    /// The pods themselves.
+    Pods,
+    /// A Prometheus that scrapes them.
+    Prometheus(PrometheusServer),
 }
 
 /// Where the pods of a revision tell their requests.
@@ -79,6 +90,23 @@ pub struct AnalysisReport {
     pub sources: BTreeMap<String, String>,
     /// Why the pods of a revision cannot be read, by revision.
     pub unreadable: BTreeMap<String, String>,
+    /// Whether the source that all is read from answers.
+    pub answered: Answered,
+}
+
+/// Whether the last look found anybody who answered for all pods.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Answered {
+    /// There was no look yet.
+    #[default]
+    NotAsked,
+    /// It did.
+    Yes,
+    /// Nobody did.
+    No {
+        /// In words.
+        why: String,
+    },
 }
 
 /// What follows for the rollout.
@@ -105,11 +133,15 @@ pub fn watch(draft: &Draft<'_>) -> Option<Watch> {
         None if operation.objectives.is_empty() => return None,
         None => Analysis::default(),
     };
-    if analysis.source.unwrap_or_default() == AnalysisSource::None {
-        return None;
-    }
+    let source = match (analysis.source.unwrap_or_default(), &analysis.prometheus) {
+        (AnalysisSource::None, _) => return None,
+        (AnalysisSource::Prometheus, Some(server)) => WatchSource::Prometheus(server.clone()),
+        // That Prometheus is named where it is to be asked is a rule of the schema.
+        (AnalysisSource::Auto, _) | (AnalysisSource::Prometheus, None) => WatchSource::Pods,
+    };
     Some(Watch {
         key: key(draft, change),
+        source,
         interval_seconds: analysis.interval_seconds(),
         candidate: exposed(draft, &change.candidate)?,
         stable: exposed(draft, &change.stable)?,
@@ -328,18 +360,24 @@ pub fn cleared(draft: &Draft<'_>, change: &Change) -> bool {
 pub struct Missing {
     /// For what, in words.
     pub words: String,
-    /// Until when.
-    pub until: Timestamp,
+    /// Until when. None: for as long as it takes, and nobody is blamed for it.
+    pub until: Option<Timestamp>,
 }
 
 /// What is missing at the end of a step or of the bake that came at `end`.
 pub fn missing(draft: &Draft<'_>, change: &Change, end: Timestamp) -> Option<Missing> {
-    let strategy = draft.observed.spec().operation.strategy();
-    let analysis = strategy.analysis.clone().unwrap_or_default();
-    if analysis.no_data.unwrap_or_default() == NoData::Pass || draft.expedited(&change.candidate) {
+    if draft.expedited(&change.candidate) {
         return None;
     }
     let watch = watch(draft)?;
+    if let Some(words) = unanswered(draft, change, &watch) {
+        return Some(Missing { words, until: None });
+    }
+    let strategy = draft.observed.spec().operation.strategy();
+    let analysis = strategy.analysis.clone().unwrap_or_default();
+    if analysis.no_data.unwrap_or_default() == NoData::Pass {
+        return None;
+    }
     let rulings = report(draft, change).map(|report| &report.rulings);
     let unknown = watch.checks.iter().find_map(|check| {
         let ruling = rulings.and_then(|rulings| rulings.get(&check.name));
@@ -361,8 +399,22 @@ pub fn missing(draft: &Draft<'_>, change: &Change, end: Timestamp) -> Option<Mis
     })?;
     Some(Missing {
         words: unknown,
-        until: later(end, strategy.progress_deadline_seconds()),
+        until: Some(later(end, strategy.progress_deadline_seconds())),
     })
+}
+
+/// That the source does not answer, where it is one that a rollout waits for: a service that is to be judged by its
+/// Prometheus is not let through for the reason that Prometheus is down. The pods' own metrics are another matter. They
+/// answer as long as the pods do, unless something between keeps us out for good, and that is said before the first step.
+fn unanswered(draft: &Draft<'_>, change: &Change, watch: &Watch) -> Option<String> {
+    match watch.source {
+        WatchSource::Pods => None,
+        WatchSource::Prometheus(_) => match report(draft, change).map(|report| &report.answered) {
+            Some(Answered::Yes) => None,
+            None | Some(Answered::NotAsked) => Some("the first answer of Prometheus".to_owned()),
+            Some(Answered::No { why }) => Some(format!("Prometheus: {why}")),
+        },
+    }
 }
 
 /// What the end of a step or of the bake at `end` waits for by the requests, in words; `None`: nothing.
@@ -435,7 +487,15 @@ fn said(verdict: Verdict) -> (CheckVerdict, &'static str) {
 /// judged.
 pub fn trouble(draft: &Draft<'_>) -> Option<(&'static str, String)> {
     let change = tried_out(&draft.situation.state)?;
-    watch(draft)?;
+    let watch = watch(draft)?;
+    if let Answered::No { why } = &report(draft, change)?.answered
+        && matches!(watch.source, WatchSource::Prometheus(_))
+    {
+        return Some((
+            "SourceUnavailable",
+            format!("{why}; no step ends until it answers, and pods alone can take the revision back"),
+        ));
+    }
     let (revision, why) = report(draft, change)?.unreadable.iter().next()?;
     Some((
         "Unreadable",

@@ -30,7 +30,7 @@ mod transition;
 mod work;
 
 pub use edges::{EDGES, Edge, EdgeRow};
-pub use judging::{AnalysisReport, Check, Exposed, Watch};
+pub use judging::{AnalysisReport, Answered, Check, Exposed, Watch, WatchSource};
 pub use observed::{
     CallOutcome, ChildKey, Contest, Deleting, DeploymentView, Endpoints, Failure, FailureClass, JobView,
     LiveChild, Observed, Ownership, Slot, Source,

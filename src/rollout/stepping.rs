@@ -510,9 +510,11 @@ fn end_of_step(draft: &mut Draft<'_>, change: Change, position: Position, since:
         && at <= draft.now
         && let Some(missing) = judging::missing(draft, &change, at)
     {
-        draft.wake(missing.until);
-        if missing.until <= draft.now && change.stable_health == StableHealth::Healthy {
-            reject(draft, &change, judging::no_data(&missing));
+        if let Some(until) = missing.until {
+            draft.wake(until);
+            if until <= draft.now && change.stable_health == StableHealth::Healthy {
+                reject(draft, &change, judging::no_data(&missing));
+            }
         }
         return;
     }

@@ -1078,9 +1078,11 @@ fn baking(draft: &mut Draft<'_>, change: Change) {
     if draft.wanted() > 0
         && let Some(missing) = judging::missing(draft, &change, end)
     {
-        draft.wake(missing.until);
-        if missing.until <= draft.now && change.stable_health == StableHealth::Healthy {
-            reject(draft, &change, judging::no_data(&missing));
+        if let Some(until) = missing.until {
+            draft.wake(until);
+            if until <= draft.now && change.stable_health == StableHealth::Healthy {
+                reject(draft, &change, judging::no_data(&missing));
+            }
         }
         return;
     }

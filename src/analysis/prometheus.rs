@@ -1,0 +1,378 @@
+//! Prometheus as the way to the pods' own counters: the samples are those that the pods expose, as Prometheus last
+//! scraped them, so that all that is known of reading and judging them holds here as well.
+//!
+//! One instant query a look asks for them: <https://prometheus.io/docs/prometheus/latest/querying/api/#instant-queries>.
+//! It asks for the raw counters and not for a rate, which would be an estimate, and would lose what a pod counted between
+//! its start and its first scrape.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use thiserror::Error;
+
+use super::Sample;
+use super::conventions::{Family, Names};
+
+/// The metric that Prometheus makes of each of its scrapes: 1 where it succeeded.
+const UP: &str = "up";
+
+/// What Prometheus and its operator attach to the samples of a target. A label of the service's own with one of these
+/// names comes back as `exported_NAME`.
+const TARGET_LABELS: [&str; 7] = [
+    "namespace",
+    "pod",
+    "service",
+    "endpoint",
+    "container",
+    "instance",
+    "job",
+];
+
+/// What a label's name is given where the target has one of that name.
+const EXPORTED: &str = "exported_";
+
+/// The query for all samples of `names` that the pods of a namespace exposed, and for whether they were scraped.
+pub fn query<'a>(
+    namespace: &str,
+    pods: impl IntoIterator<Item = &'a str>,
+    names: impl IntoIterator<Item = &'a Names>,
+) -> String {
+    let mut metrics: BTreeSet<String> = names
+        .into_iter()
+        .flat_map(Family::of)
+        .flat_map(|family| family.sample_names().map(str::to_owned).collect::<Vec<_>>())
+        .collect();
+    metrics.insert(UP.to_owned());
+    let metrics = any_of(metrics.iter().map(String::as_str));
+    let pods = any_of(pods);
+    format!(
+        "{{__name__=~{},namespace={},pod=~{}}}",
+        quoted(&metrics),
+        quoted(namespace),
+        quoted(&pods)
+    )
+}
+
+/// A regular expression (RE2, which Prometheus anchors) for any of these, letter for letter.
+fn any_of<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
+    let mut pattern = String::new();
+    for text in texts {
+        if !pattern.is_empty() {
+            pattern.push('|');
+        }
+        for letter in text.chars() {
+            if letter.is_ascii_punctuation() && letter != '_' {
+                pattern.push('\\');
+            }
+            pattern.push(letter);
+        }
+    }
+    pattern
+}
+
+/// A string of PromQL.
+pub fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for letter in text.chars() {
+        match letter {
+            '"' | '\\' => quoted.extend(['\\', letter]),
+            '\n' => quoted.push_str("\\n"),
+            letter if letter.is_control() => {
+                // Writing to a String does not fail.
+                let _ = write!(quoted, "\\u{:04x}", u32::from(letter));
+            }
+            letter => quoted.push(letter),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+/// Why an answer says nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Unanswered {
+    /// It is not what the API answers.
+    #[error("the answer is none of Prometheus' API: {0}")]
+    NotTheApi(String),
+    /// Prometheus says that it failed.
+    #[error("{kind}: {words}")]
+    Failed {
+        /// Its word for the kind of error.
+        kind: String,
+        /// Its words.
+        words: String,
+    },
+}
+
+/// What Prometheus knows of some pods.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Scraped {
+    pods: BTreeMap<String, PodSeries>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+struct PodSeries {
+    up: bool,
+    samples: Vec<Sample<'static>>,
+}
+
+impl Scraped {
+    /// Reads an answer to [`query`].
+    ///
+    /// # Errors
+    /// Where it is none, or says that the query failed.
+    pub fn read(body: &[u8]) -> Result<Self, Unanswered> {
+        let mut scraped = Self::default();
+        for series in vector(body)? {
+            let mut metric = series.metric;
+            let Some(pod) = metric.remove("pod") else { continue };
+            let pod = scraped.pods.entry(pod).or_default();
+            match metric.remove("__name__") {
+                Some(name) if name == UP => pod.up |= series.value > 0.0,
+                Some(name) => pod.samples.push(Sample {
+                    name: Cow::Owned(name),
+                    labels: own_labels(metric),
+                    value: series.value,
+                }),
+                None => {}
+            }
+        }
+        Ok(scraped)
+    }
+
+    /// The samples of a pod; `None` where Prometheus has not scraped it.
+    pub fn of(&self, pod: &str) -> Option<&[Sample<'static>]> {
+        let pod = self.pods.get(pod).filter(|pod| pod.up)?;
+        Some(&pod.samples)
+    }
+}
+
+/// The labels that the service gave, by the names that it gave them.
+fn own_labels(metric: BTreeMap<String, String>) -> Vec<(Cow<'static, str>, Cow<'static, str>)> {
+    metric
+        .into_iter()
+        .filter(|(label, _)| !TARGET_LABELS.contains(&label.as_str()))
+        .map(|(label, value)| {
+            let own = label
+                .strip_prefix(EXPORTED)
+                .filter(|own| TARGET_LABELS.contains(own))
+                .map(str::to_owned);
+            (Cow::Owned(own.unwrap_or(label)), Cow::Owned(value))
+        })
+        .collect()
+}
+
+/// One series of an instant vector.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Series {
+    /// Its labels, with the name as `__name__`.
+    pub metric: BTreeMap<String, String>,
+    /// May be NaN or infinite.
+    pub value: f64,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    status: String,
+    #[serde(default)]
+    data: Option<Data>,
+    #[serde(default, rename = "errorType")]
+    error_type: String,
+    #[serde(default)]
+    error: String,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "resultType", content = "result", rename_all = "lowercase")]
+enum Data {
+    Vector(Vec<RawSeries>),
+    Scalar((f64, String)),
+    Matrix(Vec<RawRange>),
+    String(IgnoredAny),
+}
+
+#[derive(Deserialize)]
+struct RawSeries {
+    metric: BTreeMap<String, String>,
+    value: (f64, String),
+}
+
+#[derive(Deserialize)]
+struct RawRange {
+    metric: BTreeMap<String, String>,
+    values: Vec<(f64, String)>,
+}
+
+/// The series of an answer to an instant query or a range query; a scalar is one series without labels, and of a range
+/// the last value counts.
+///
+/// # Errors
+/// Where it is no answer, or says that the query failed.
+pub fn vector(body: &[u8]) -> Result<Vec<Series>, Unanswered> {
+    let not_the_api = |why: &str| Unanswered::NotTheApi(why.to_owned());
+    let answer: Answer = serde_json::from_slice(body).map_err(|error| not_the_api(&error.to_string()))?;
+    if answer.status != "success" {
+        return Err(Unanswered::Failed {
+            kind: answer.error_type,
+            words: answer.error,
+        });
+    }
+    let number = |text: &str| {
+        text.parse::<f64>()
+            .map_err(|_| not_the_api("a value is not a number"))
+    };
+    match answer.data {
+        None => Err(not_the_api("it has no data")),
+        Some(Data::String(_)) => Err(not_the_api("a text is no number")),
+        Some(Data::Scalar((_, value))) => Ok(vec![Series {
+            metric: BTreeMap::new(),
+            value: number(&value)?,
+        }]),
+        Some(Data::Vector(series)) => series
+            .into_iter()
+            .map(|series| {
+                Ok(Series {
+                    metric: series.metric,
+                    value: number(&series.value.1)?,
+                })
+            })
+            .collect(),
+        Some(Data::Matrix(ranges)) => ranges
+            .into_iter()
+            .filter_map(|range| Some((range.metric, range.values.into_iter().next_back()?.1)))
+            .map(|(metric, value)| {
+                Ok(Series {
+                    metric,
+                    value: number(&value)?,
+                })
+            })
+            .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::analysis::{Count, Indicator, ProbePaths, Unit, read_samples};
+
+    fn answer(series: &serde_json::Value) -> Vec<u8> {
+        json!({"status": "success", "data": {"resultType": "vector", "result": series}})
+            .to_string()
+            .into_bytes()
+    }
+
+    #[test]
+    fn the_query_names_pods_and_metrics_letter_for_letter() {
+        let given = Names::Given(super::super::Given {
+            family: "orders".to_owned(),
+            unit: Unit::Seconds,
+            label: "code".to_owned(),
+            bad: super::super::BadValues::HttpServerErrors,
+        });
+        assert_eq!(
+            query("shop", ["web-1.a", "web-2"], [&given]),
+            r#"{__name__=~"orders|orders_bucket|orders_count|orders_total|up",namespace="shop",pod=~"web\\-1\\.a|web\\-2"}"#
+        );
+    }
+
+    #[test]
+    fn pods_are_told_apart_and_targets_labels_are_not_the_services() {
+        let of = |pod: &str, more: serde_json::Value, value: &str| {
+            let mut metric = json!({
+                "pod": pod, "namespace": "shop", "service": "web", "endpoint": "http", "instance": "1:8080", "job": "web",
+            });
+            metric
+                .as_object_mut()
+                .unwrap()
+                .extend(more.as_object().unwrap().clone());
+            json!({"metric": metric, "value": [1_700_000_000.1, value]})
+        };
+        let requests = |pod, status: &str, value| {
+            of(
+                pod,
+                json!({"__name__": "http_requests_total", "status": status, "exported_endpoint": "/buy"}),
+                value,
+            )
+        };
+        let body = answer(&json!([
+            of("web-1", json!({"__name__": "up"}), "1"),
+            requests("web-1", "200", "90"),
+            requests("web-1", "500", "10"),
+            of("web-2", json!({"__name__": "up"}), "0"),
+            requests("web-2", "200", "5"),
+            of("web-3", json!({"__name__": "up"}), "1"),
+        ]));
+        let scraped = Scraped::read(&body).unwrap();
+        let samples = scraped.of("web-1").unwrap();
+        assert_eq!(samples[0].label("endpoint"), Some("/buy"));
+        assert_eq!((samples[0].label("job"), samples[0].label("pod")), (None, None));
+        let reading = read_samples(samples, Indicator::Errors, &Names::Usual, &ProbePaths::usual()).unwrap();
+        assert_eq!(reading.count, Count::new(100, 10).unwrap());
+        assert_eq!(scraped.of("web-2"), None, "it was not reached");
+        assert_eq!(
+            scraped.of("web-3"),
+            Some([].as_slice()),
+            "it has had no request yet"
+        );
+        assert_eq!(scraped.of("web-4"), None);
+    }
+
+    #[test]
+    fn what_fails_says_why() {
+        let failed = br#"{"status":"error","errorType":"bad_data","error":"invalid parameter"}"#;
+        assert_eq!(
+            vector(failed).unwrap_err().to_string(),
+            "bad_data: invalid parameter"
+        );
+        for body in [
+            &b"<html>"[..],
+            b"{}",
+            br#"{"status":"success"}"#,
+            br#"{"status":"success","data":{"resultType":"string","result":[1,"a"]}}"#,
+        ] {
+            assert!(matches!(vector(body), Err(Unanswered::NotTheApi(_))), "{body:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_come_in_four_shapes() {
+        let value = |body: serde_json::Value| {
+            let body = json!({"status": "success", "data": body}).to_string();
+            vector(body.as_bytes()).unwrap().pop().map(|series| series.value)
+        };
+        assert_eq!(
+            value(json!({"resultType": "scalar", "result": [1, "2.5"]})),
+            Some(2.5)
+        );
+        assert_eq!(value(json!({"resultType": "vector", "result": []})), None);
+        assert_eq!(
+            value(
+                json!({"resultType": "matrix", "result": [{"metric": {}, "values": [[1, "1"], [2, "3"]]}]})
+            ),
+            Some(3.0)
+        );
+        let nan = value(json!({"resultType": "vector", "result": [{"metric": {}, "value": [1, "NaN"]}]}));
+        assert!(nan.unwrap().is_nan());
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_breaks_out_of_a_string(text in ".*") {
+            let quoted = quoted(&text);
+            let mut inside = quoted[1..quoted.len() - 1].chars();
+            while let Some(letter) = inside.next() {
+                prop_assert!(letter != '"' && letter != '\n');
+                if letter == '\\' {
+                    prop_assert!(inside.next().is_some());
+                }
+            }
+        }
+    }
+}
