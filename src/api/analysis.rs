@@ -61,7 +61,10 @@ pub enum AnalysisSource {
 #[serde(rename_all = "camelCase")]
 pub struct PrometheusServer {
     /// Its address, before /api/v1.
-    #[schemars(length(min = 8, max = 2048), regex(pattern = r"^https?://[^\s/?#]+(/[^\s?#]*)?$"))]
+    #[schemars(
+        length(min = 8, max = 2048),
+        regex(pattern = r"^https?://[^\s/?#]+(/[^\s?#]*)?$")
+    )]
     pub address: String,
     /// Further headers, for example X-Scope-OrgID.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

@@ -23,7 +23,7 @@ mod status;
 mod steps;
 mod strategy;
 
-pub use analysis::{Analysis, AnalysisSource, CompareWithStable, NoData};
+pub use analysis::{Analysis, AnalysisSource, CompareWithStable, NoData, PrometheusServer};
 pub use crd::{crd, crd_yaml};
 pub use exposure::{
     ExposureSpec, Gateway, GatewayKind, Headless, Ingress, IngressTls, Istio, IstioMode, NetworkPolicy,

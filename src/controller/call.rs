@@ -241,7 +241,7 @@ where
 /// How requests are made: over HTTP/1.1, each over a connection of its own, to wherever the environment's proxy
 /// variables lead; nothing is followed, repeated, stored or unpacked. The system's certificate authorities are trusted
 /// (SSL_CERT_FILE and SSL_CERT_DIR name others); where there are none, https fails and says so.
-fn client() -> ClientBuilder {
+pub(super) fn client() -> ClientBuilder {
     let mut roots = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
     for error in found.errors {
@@ -286,7 +286,7 @@ impl Request {
         Ok(Self {
             url,
             host,
-            headers: headers(&webhook.headers)?,
+            headers: with_json(headers(&webhook.headers)?),
             body: call.body.to_string().into_bytes(),
             limit: Duration::from_secs(u64::from(webhook.timeout_seconds())),
         })
@@ -328,10 +328,17 @@ impl Request {
     }
 }
 
-/// The user's headers and ours. A value is never quoted: it may be a secret.
-fn headers(said: &BTreeMap<String, String>) -> Result<HeaderMap, String> {
+/// That the body is JSON, unless the user says otherwise.
+fn with_json(mut headers: HeaderMap) -> HeaderMap {
+    headers
+        .entry(header::CONTENT_TYPE)
+        .or_insert(HeaderValue::from_static("application/json"));
+    headers
+}
+
+/// The user's headers. A value is never quoted: it may be a secret.
+pub(super) fn headers(said: &BTreeMap<String, String>) -> Result<HeaderMap, String> {
     let mut all = HeaderMap::new();
-    all.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     for (name, value) in said {
         let valid = HeaderName::from_bytes(name.as_bytes())
             .map_err(|_| message("this is not the name of a header", name))?;

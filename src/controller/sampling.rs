@@ -9,24 +9,29 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
+use http::header::HeaderMap;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use reqwest::{Client, ClientBuilder, redirect, retry};
+use reqwest::{Client, ClientBuilder, RequestBuilder, Url, redirect, retry};
 use rustls::RootCertStore;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::AbortHandle;
 use tokio::time::MissedTickBehavior;
 
 use super::cache::ServiceKey;
+use super::call::{self, headers};
 use super::entry::now;
 use super::error::words;
 use super::streams::Caches;
 use super::tls::trusting;
-use crate::analysis::{Count, Judge, Origin, ProbePaths, Scrape, Side, Tally, Unreadable, Verdict, read};
-use crate::api::labels;
+use crate::analysis::prometheus::{self, Scraped};
+use crate::analysis::{
+    Count, Judge, Origin, ProbePaths, Sample, Scrape, Side, Tally, Unreadable, Verdict, read, read_samples,
+};
+use crate::api::{PrometheusServer, labels};
 use crate::health::message;
-use crate::rollout::{AnalysisReport, Check, Exposed, Watch};
+use crate::rollout::{AnalysisReport, Answered, Check, Exposed, Watch, WatchSource};
 use crate::telemetry::{Metrics, ScrapeResult};
 
 /// Scrapes in flight, over all services.
@@ -42,10 +47,16 @@ const UNREADABLE_LOOKS: u32 = 5;
 /// How often the numbers in the status may change while no verdict does.
 const NUMBERS: Duration = Duration::from_secs(10);
 
+/// What is said where no client could be made.
+const NO_CALLS: &str = "the operator cannot make calls";
+
 /// The samplers of all services.
 #[derive(Debug)]
 pub struct Samplers {
+    /// For pods.
     http: Option<Client>,
+    /// For all others, as hooks are called.
+    outside: Option<Client>,
     caches: Arc<Caches>,
     metrics: Arc<Metrics>,
     triggers: mpsc::UnboundedSender<ServiceKey>,
@@ -74,12 +85,16 @@ impl Samplers {
         metrics: Arc<Metrics>,
         triggers: mpsc::UnboundedSender<ServiceKey>,
     ) -> Self {
-        let http = client().build();
-        if let Err(error) = &http {
-            tracing::error!(error = %words(error), "pods cannot be scraped");
-        }
+        let made = |builder: ClientBuilder| {
+            let client = builder.build();
+            if let Err(error) = &client {
+                tracing::error!(error = %words(error), "metrics cannot be asked for");
+            }
+            client.ok()
+        };
         Self {
-            http: http.ok(),
+            http: made(client()),
+            outside: made(call::client()),
             caches,
             metrics,
             triggers,
@@ -133,6 +148,8 @@ struct Sampler {
     watch: Watch,
     probes: ProbePaths,
     begun: Timestamp,
+    prometheus: Option<Result<Prometheus, String>>,
+    answered: Answered,
     tracks: Vec<Track>,
     unread: BTreeMap<Reader, Unread>,
     told: BTreeMap<String, Verdict>,
@@ -158,19 +175,29 @@ struct Unread {
 struct Target {
     side: Side,
     uid: String,
+    name: String,
     url: String,
     origin: Origin,
 }
 
-/// What a scrape gave.
+/// What was learnt of a pod.
 struct Answer {
     target: Target,
     asked: Timestamp,
-    body: Result<Vec<u8>, String>,
+    metrics: Result<PodMetrics, String>,
+}
+
+/// A pod's metrics.
+enum PodMetrics {
+    /// The page that it served.
+    Page(Vec<u8>),
+    /// What a Prometheus has of it.
+    Samples(Vec<Sample<'static>>),
 }
 
 impl Sampler {
     fn new(samplers: Arc<Samplers>, service: ServiceKey, watch: Watch) -> Self {
+        let watch_source = watch.source.clone();
         let tracks = watch
             .checks
             .iter()
@@ -187,6 +214,11 @@ impl Sampler {
             probes: ProbePaths::usual().and(watch.probe_paths.iter().map(String::as_str)),
             watch,
             begun: now(),
+            prometheus: match &watch_source {
+                WatchSource::Pods => None,
+                WatchSource::Prometheus(server) => Some(Prometheus::at(server)),
+            },
+            answered: Answered::NotAsked,
             tracks,
             unread: BTreeMap::new(),
             told: BTreeMap::new(),
@@ -206,11 +238,28 @@ impl Sampler {
     /// Scrapes all pods once, and has what came since the last time judged.
     async fn look(&mut self) {
         let targets = self.targets();
-        let scrapes = targets.iter().cloned().map(|target| self.scrape(target));
-        let answers: Vec<Answer> = futures::stream::iter(scrapes)
-            .buffer_unordered(IN_FLIGHT)
-            .collect()
-            .await;
+        let answers = match &self.prometheus {
+            None => {
+                let scrapes = targets.iter().cloned().map(|target| self.scrape(target));
+                futures::stream::iter(scrapes)
+                    .buffer_unordered(IN_FLIGHT)
+                    .collect()
+                    .await
+            }
+            // Nobody to ask about.
+            Some(_) if targets.is_empty() => Vec::new(),
+            Some(prometheus) => match self.query(prometheus, &targets).await {
+                Ok(answers) => {
+                    self.answered = Answered::Yes;
+                    answers
+                }
+                // It is one trouble, and not one of each pod.
+                Err(why) => {
+                    self.answered = Answered::No { why };
+                    Vec::new()
+                }
+            },
+        };
         let mut refusals = Refusals::default();
         for (number, track) in self.tracks.iter_mut().enumerate() {
             track
@@ -260,13 +309,54 @@ impl Sampler {
         let asked = now();
         let body = match &self.samplers.http {
             Some(http) => fetch(http, &target.url).await,
-            None => Err("the operator cannot make calls".to_owned()),
+            None => Err(NO_CALLS.to_owned()),
         };
         self.samplers.metrics.scraped(match body {
             Ok(_) => ScrapeResult::Success,
             Err(_) => ScrapeResult::Error,
         });
-        Answer { target, asked, body }
+        Answer {
+            target,
+            asked,
+            metrics: body.map(PodMetrics::Page),
+        }
+    }
+
+    /// Asks Prometheus for what it has of all these pods.
+    async fn query(
+        &self,
+        prometheus: &Result<Prometheus, String>,
+        targets: &[Target],
+    ) -> Result<Vec<Answer>, String> {
+        let prometheus = prometheus.as_ref().map_err(Clone::clone)?;
+        let http = self.samplers.outside.as_ref().ok_or(NO_CALLS)?;
+        let query = prometheus::query(
+            &self.service.namespace,
+            targets.iter().map(|target| target.name.as_str()),
+            self.tracks.iter().map(|track| &track.check.names),
+        );
+        // The semaphore is never closed.
+        let _permit = self.samplers.in_flight.acquire().await;
+        let asked = now();
+        let body = prometheus.ask(http, &query).await;
+        self.samplers.metrics.scraped(match body {
+            Ok(_) => ScrapeResult::Success,
+            Err(_) => ScrapeResult::Error,
+        });
+        let said = |why: &str| message(&prometheus.host, why);
+        let scraped =
+            Scraped::read(&body.map_err(|why| said(&why))?).map_err(|why| said(&why.to_string()))?;
+        let answers = targets.iter().map(|target| Answer {
+            target: target.clone(),
+            asked,
+            metrics: match scraped.of(&target.name) {
+                Some(samples) => Ok(PodMetrics::Samples(samples.to_vec())),
+                None => Err(said(
+                    "has not scraped its pods: is there a ServiceMonitor that it selects?",
+                )),
+            },
+        });
+        Ok(answers.collect())
     }
 
     /// Says what was found, and asks for a look where that is worth one.
@@ -285,7 +375,8 @@ impl Sampler {
         else {
             return;
         };
-        let unreadable_changed = known.report.unreadable != report.unreadable;
+        let unreadable_changed =
+            known.report.unreadable != report.unreadable || known.report.answered != report.answered;
         let numbers_changed = known.report.rulings != report.rulings;
         known.report = report;
         drop(running);
@@ -322,6 +413,7 @@ impl Sampler {
                 .filter(|(_, unread)| unread.looks >= UNREADABLE_LOOKS)
                 .map(|(reader, unread)| (revision(reader), unread.why.clone()))
                 .collect(),
+            answered: self.answered.clone(),
         }
     }
 }
@@ -329,8 +421,12 @@ impl Sampler {
 impl Track {
     /// Takes in what a pod answered. Fails where that tells no requests. A pod that has had none yet may show nothing.
     fn add(&mut self, answer: &Answer, probes: &ProbePaths) -> Result<(), String> {
-        let body = answer.body.as_ref().map_err(Clone::clone)?;
-        let reading = match read(body, self.check.indicator, &self.check.names, probes) {
+        let (indicator, names) = (self.check.indicator, &self.check.names);
+        let reading = match answer.metrics.as_ref().map_err(Clone::clone)? {
+            PodMetrics::Page(body) => read(body, indicator, names, probes),
+            PodMetrics::Samples(samples) => read_samples(samples, indicator, names, probes),
+        };
+        let reading = match reading {
             Ok(reading) => Some(reading),
             Err(Unreadable::NoFamily) => None,
             Err(why) => return Err(format!("{}: {why}", self.check.name)),
@@ -418,6 +514,7 @@ fn target(pod: &Pod, side: Side, exposed: &Exposed, begun: Timestamp) -> Option<
     Some(Target {
         side,
         uid: pod.uid()?,
+        name: pod.name_any(),
         url: format!("http://{address}{}", exposed.path),
         origin: match started {
             Some(started) if started > begun => Origin::After,
@@ -438,19 +535,64 @@ fn client() -> ClientBuilder {
     trusting(builder, RootCertStore::empty())
 }
 
-/// The body of a page, or why there is none in one line.
+/// A Prometheus that is asked.
+struct Prometheus {
+    url: Url,
+    /// For messages: an address may hold a password.
+    host: String,
+    headers: HeaderMap,
+    limit: Duration,
+}
+
+impl Prometheus {
+    fn at(server: &PrometheusServer) -> Result<Self, String> {
+        // The parser's words do not quote the address.
+        let url = Url::parse(&format!("{}/api/v1/query", server.address.trim_end_matches('/')))
+            .map_err(|error| message("the address of Prometheus is not valid", &error.to_string()))?;
+        let host = match (url.host_str(), url.port()) {
+            (Some(host), Some(port)) => format!("{host}:{port}"),
+            (Some(host), None) => host.to_owned(),
+            (None, _) => return Err("the address of Prometheus names no host".to_owned()),
+        };
+        Ok(Self {
+            url,
+            host,
+            headers: headers(&server.headers)?,
+            limit: Duration::from_secs(server.timeout_seconds().into()),
+        })
+    }
+
+    /// An instant query, of now. Prometheus is to give it up when we do.
+    async fn ask(&self, http: &Client, query: &str) -> Result<Vec<u8>, String> {
+        let limit = format!("{}s", self.limit.as_secs());
+        let form = [("query", query), ("timeout", &limit)];
+        let request = http
+            .post(self.url.clone())
+            .headers(self.headers.clone())
+            .timeout(self.limit)
+            .form(&form);
+        page(request, "Prometheus").await
+    }
+}
+
+/// The body of a pod's page, or why there is none in one line.
 async fn fetch(http: &Client, url: &str) -> Result<Vec<u8>, String> {
     let request = http.get(url).header(
         reqwest::header::ACCEPT,
         "application/openmetrics-text;version=1.0.0;q=0.9,text/plain;version=0.0.4;q=0.5",
     );
+    page(request, "its metrics").await
+}
+
+/// The body of what is answered with success, or why there is none in one line. `what` answers, in words.
+async fn page(request: RequestBuilder, what: &str) -> Result<Vec<u8>, String> {
     let mut response = request
         .send()
         .await
         .map_err(|error| words(&error.without_url()))?;
     let status = response.status();
     if !status.is_success() {
-        return Err(message("its metrics answered", status.as_str()));
+        return Err(message(&format!("{what} answered"), status.as_str()));
     }
     let mut body = Vec::new();
     while let Some(chunk) = response
@@ -459,7 +601,7 @@ async fn fetch(http: &Client, url: &str) -> Result<Vec<u8>, String> {
         .map_err(|error| words(&error.without_url()))?
     {
         if body.len() + chunk.len() > BODY_BYTES {
-            return Err(format!("its metrics are more than {BODY_BYTES} bytes"));
+            return Err(format!("{what}: more than {BODY_BYTES} bytes"));
         }
         body.extend_from_slice(&chunk);
     }
@@ -499,7 +641,7 @@ mod tests {
         );
         assert_eq!(
             answer("/large").await,
-            Err(format!("its metrics are more than {BODY_BYTES} bytes"))
+            Err(format!("its metrics: more than {BODY_BYTES} bytes"))
         );
         // It may not send us to somebody else.
         assert_eq!(

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use microservice_operator::analysis::{Count, Judge, Look};
-use microservice_operator::rollout::{AnalysisReport, Watch};
+use microservice_operator::rollout::{AnalysisReport, Answered, Watch};
 
 use crate::world::World;
 
@@ -12,6 +12,7 @@ use crate::world::World;
 pub struct Counting {
     watch: Watch,
     judges: BTreeMap<String, Judge>,
+    answered: Answered,
 }
 
 impl World {
@@ -34,7 +35,13 @@ impl World {
                 .map(|check| (check.name.clone(), Judge::new(check.terms)))
                 .collect(),
             watch,
+            answered: Answered::NotAsked,
         });
+    }
+
+    /// From now on the source of the requests answers, or does not, and says why.
+    pub fn source(&mut self, outage: Option<&str>) {
+        self.outage = outage.map(str::to_owned);
     }
 
     /// A second of requests. Where a verdict changes, the operator takes a look.
@@ -48,11 +55,17 @@ impl World {
             candidate: rate(&watch.candidate.revision),
             stable: rate(&watch.stable.revision),
         };
+        let outage = self.outage.clone();
         let Some(counting) = &mut self.memory.counting else {
             return;
         };
-        for judge in counting.judges.values_mut() {
-            judge.observe(&look);
+        let answered = outage.map_or(Answered::Yes, |why| Answered::No { why });
+        let changed = counting.answered != answered;
+        counting.answered = answered;
+        if counting.answered == Answered::Yes {
+            for judge in counting.judges.values_mut() {
+                judge.observe(&look);
+            }
         }
         let verdicts = |report: Option<BTreeMap<String, _>>| {
             let rulings = report.unwrap_or_default().into_values();
@@ -60,7 +73,7 @@ impl World {
                 .map(|ruling: microservice_operator::analysis::Ruling| ruling.verdict)
                 .collect::<Vec<_>>()
         };
-        if verdicts(before) != verdicts(self.report().map(|report| report.rulings)) {
+        if changed || verdicts(before) != verdicts(self.report().map(|report| report.rulings)) {
             self.trigger();
         }
     }
@@ -75,6 +88,7 @@ impl World {
                 .iter()
                 .map(|(name, judge)| (name.clone(), judge.ruling()))
                 .collect(),
+            answered: counting.answered.clone(),
             ..AnalysisReport::default()
         })
     }

@@ -52,6 +52,8 @@ pub struct World {
     pub calls: BTreeMap<String, CallOutcome>,
     /// Requests a second and bad ones, by revision.
     pub rates: BTreeMap<String, Count>,
+    /// Why the source of the requests does not answer, where it does not.
+    pub outage: Option<String>,
     /// How many writes there were.
     pub writes: usize,
     /// What was written, one line each.
@@ -80,6 +82,7 @@ impl World {
             hooks: BTreeMap::new(),
             calls: BTreeMap::new(),
             rates: BTreeMap::new(),
+            outage: None,
             writes: 0,
             journal: Vec::new(),
             taken: Vec::new(),

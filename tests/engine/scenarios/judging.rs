@@ -1,6 +1,6 @@
 //! Objectives: what the requests of a candidate do to its rollout.
 
-use microservice_operator::api::{Blame, CheckVerdict, RolloutState};
+use microservice_operator::api::{Blame, CheckVerdict, RolloutState, annotations};
 use serde_json::{Value, json};
 
 use crate::world::{World, spec_with};
@@ -213,5 +213,81 @@ fn where_nothing_is_to_be_judged_nothing_is() {
     in_force(&mut world, 1);
     assert!(world.rollout().checks.is_empty());
     world.run(300);
+    world.assert_steady("b");
+}
+
+const OUTAGE: &str = "prometheus:9090: Prometheus answered: 503";
+
+fn by_prometheus() -> World {
+    service(json!({"source": "Prometheus", "prometheus": {"address": "http://prometheus:9090"}}))
+}
+
+#[test]
+fn by_prometheus_it_is_judged_as_by_the_pods() {
+    for (bad, steady) in [(0, "b"), (20, "a")] {
+        let mut world = by_prometheus();
+        world.requests("b", 20, bad);
+        world.image("b");
+        world.run(400);
+        world.assert_steady(steady);
+    }
+}
+
+#[test]
+fn while_prometheus_is_down_nothing_is_promoted_or_taken_back() {
+    let mut world = by_prometheus();
+    world.requests("b", 20, 0);
+    world.image("b");
+    in_force(&mut world, 1);
+    world.run(10);
+    world.source(Some(OUTAGE));
+    // Far beyond the step and the deadline.
+    world.run(1000);
+    assert_eq!(
+        (world.state(), world.rollout().step),
+        (Some(RolloutState::Rolling), Some(1))
+    );
+    let (status, reason, message) = world.condition("AnalysisReady").unwrap();
+    assert_eq!((status.as_str(), reason.as_str()), ("False", "SourceUnavailable"));
+    assert!(message.starts_with(OUTAGE), "{message}");
+    world.source(None);
+    world.until_step(2);
+    assert_eq!(world.condition("AnalysisReady"), None);
+    world.source(Some(OUTAGE));
+    world.run(1000);
+    assert_eq!(world.rollout().step, Some(2));
+    world.source(None);
+    world.until_state(RolloutState::Baking);
+    world.source(Some(OUTAGE));
+    world.run(1000);
+    world.assert_state(RolloutState::Baking);
+    world.source(None);
+    world.run(30);
+    world.assert_steady("b");
+}
+
+#[test]
+fn while_prometheus_is_down_pods_still_take_a_revision_back() {
+    let mut world = by_prometheus();
+    world.requests("b", 20, 0);
+    world.image("b");
+    in_force(&mut world, 1);
+    world.source(Some(OUTAGE));
+    world.run(100);
+    world.script("b", crate::cluster::Behaviour::CrashLoop);
+    world.run(60);
+    world.assert_steady("a");
+}
+
+#[test]
+fn while_prometheus_is_down_a_person_can_bring_a_fix_out() {
+    let mut world = by_prometheus();
+    world.source(Some(OUTAGE));
+    world.image("b");
+    in_force(&mut world, 1);
+    world.run(200);
+    assert_eq!(world.rollout().step, Some(1));
+    world.annotate(annotations::EXPEDITE, "app:b");
+    world.run(200);
     world.assert_steady("b");
 }
