@@ -38,7 +38,9 @@ type addon struct {
 
 // addons lists all of them. It is a function since their own functions refer to it.
 func addons() map[string]addon {
-	return map[string]addon{"istio": istioAddon(), "metrics": metricsAddon(), "traefik": traefikAddon()}
+	return map[string]addon{
+		"istio": istioAddon(), "metrics": metricsAddon(), "prometheus": prometheusAddon(), "traefik": traefikAddon(),
+	}
 }
 
 // site is a running cluster as an addon sees it.

@@ -36,6 +36,10 @@ const (
 	envoy         = "envoy"
 	metricsServer = "metrics-server"
 	traefik       = "traefik"
+
+	prometheus         = "prometheus"
+	prometheusOperator = "prometheus-operator"
+	prometheusReloader = "prometheus-reloader"
 )
 
 // aliases are the names that the command line takes beside the full ones.
@@ -52,6 +56,9 @@ var aliases = map[string]string{
 	envoy:                envoy,
 	metricsServer:        metricsServer,
 	traefik:              traefik,
+	prometheus:           prometheus,
+	prometheusOperator:   prometheusOperator,
+	prometheusReloader:   prometheusReloader,
 }
 
 func componentAliases() []string {

@@ -38,6 +38,7 @@ func commands() []command {
 		{name: "node", usage: "add|remove [--dir DIR] NAME", summary: "add or remove a simulated node", run: runNode},
 		{name: "COMPONENT", usage: "stop|start|restart|pause|resume [--dir DIR]", summary: "inject a fault; COMPONENT is one of " + strings.Join(componentAliases(), ", "), run: nil},
 		{name: "addon-inside", hidden: true, run: runAddonInside},
+		{name: prometheusReloader, hidden: true, run: runPrometheusReloader},
 		{name: "supervise", hidden: true, run: runSupervise},
 		{name: "init", hidden: true, run: runInit},
 	}
