@@ -547,13 +547,16 @@ struct Prometheus {
 impl Prometheus {
     fn at(server: &PrometheusServer) -> Result<Self, String> {
         // The parser's words do not quote the address.
-        let url = Url::parse(&format!("{}/api/v1/query", server.address.trim_end_matches('/')))
+        let mut url = Url::parse(&server.address)
             .map_err(|error| message("the address of Prometheus is not valid", &error.to_string()))?;
         let host = match (url.host_str(), url.port()) {
             (Some(host), Some(port)) => format!("{host}:{port}"),
             (Some(host), None) => host.to_owned(),
             (None, _) => return Err("the address of Prometheus names no host".to_owned()),
         };
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(["api", "v1", "query"]);
+        }
         Ok(Self {
             url,
             host,
@@ -613,7 +616,7 @@ mod tests {
     use axum::Router;
     use axum::http::StatusCode;
     use axum::response::Redirect;
-    use axum::routing::get;
+    use axum::routing::{get, post};
     use tokio::net::TcpListener;
 
     use super::*;
@@ -667,6 +670,56 @@ mod tests {
             .await
             .unwrap_err();
         assert!(words.contains("refused"), "{words}");
+    }
+
+    fn server(address: &str) -> PrometheusServer {
+        PrometheusServer {
+            address: address.to_owned(),
+            headers: [("X-Scope-OrgID".to_owned(), "shop".to_owned())].into(),
+            timeout_seconds: Some(2),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_query_is_a_form_with_the_users_headers() {
+        let (told, mut heard) = mpsc::unbounded_channel();
+        let answer = async move |headers: HeaderMap, body: String| {
+            told.send((headers, body)).unwrap();
+            r#"{"status":"success","data":{"resultType":"vector","result":[]}}"#
+        };
+        let routes = Router::new().route("/prom/api/v1/query", post(answer));
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        // A slash at the end of the address is no other address.
+        for path in ["/prom", "/prom/"] {
+            let prometheus = Prometheus::at(&server(&format!("http://{address}{path}"))).unwrap();
+            assert_eq!(prometheus.host, address.to_string());
+            let http = call::client().build().unwrap();
+            let body = prometheus.ask(&http, r#"up{a="b&c"}"#).await.unwrap();
+            assert_eq!(Scraped::read(&body), Ok(Scraped::default()));
+            let (headers, body) = heard.recv().await.unwrap();
+            assert_eq!(headers["x-scope-orgid"], "shop");
+            assert_eq!(headers["content-type"], "application/x-www-form-urlencoded");
+            assert_eq!(body, "query=up%7Ba%3D%22b%26c%22%7D&timeout=2s");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_prometheus_that_does_not_answer_is_said_not_to() {
+        let base = pages().await;
+        let http = call::client().build().unwrap();
+        let prometheus = Prometheus::at(&server(&base)).unwrap();
+        assert_eq!(
+            prometheus.ask(&http, "up").await,
+            Err("Prometheus answered: 404".to_owned())
+        );
+        let nobody = Prometheus::at(&server("http://127.0.0.1:1")).unwrap();
+        let words = nobody.ask(&http, "up").await.unwrap_err();
+        assert!(words.contains("refused"), "{words}");
+        for address in ["http://", "http://:9090", "http://a b"] {
+            assert!(Prometheus::at(&server(address)).is_err(), "{address}");
+        }
     }
 
     #[test]
