@@ -27,6 +27,7 @@ pub mod manifest;
 pub mod measure;
 pub mod metrics;
 pub mod operator;
+pub mod prometheus;
 pub mod proxy;
 pub mod random;
 pub mod recorder;

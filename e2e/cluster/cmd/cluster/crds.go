@@ -27,7 +27,7 @@ var crdModules = map[string]crdModule{
 	},
 	"prometheus-operator": {
 		"crds", "github.com/prometheus-operator/prometheus-operator", "example/prometheus-operator-crd/monitoring.coreos.com_",
-		[]string{"servicemonitors", "podmonitors", "prometheusrules", "prometheuses"},
+		[]string{"servicemonitors", "podmonitors", "probes", "prometheusrules", "prometheuses", "scrapeconfigs"},
 	},
 	// All in one file.
 	"istio": {"istio", "istio.io/istio", "manifests/charts/base/files/crd-all.gen", []string{""}},

@@ -129,7 +129,8 @@ func prometheusComponents(s *site) ([]component, error) {
 		{
 			name: prometheusOperator, binary: s.cache.path(prometheusOperatorArtefact),
 			args: []string{
-				"--kubeconfig=" + s.layout.kubeconfig(),
+				"--apiserver=" + s.config.server(), "--ca-file=" + s.layout.in("pki", "ca.crt"),
+				"--cert-file=" + s.layout.in("pki", prometheus+".crt"), "--key-file=" + s.layout.in("pki", prometheus+".key"),
 				"--web.listen-address=" + nodeAddress + ":" + strconv.Itoa(prometheusOperatorPort),
 			},
 		},

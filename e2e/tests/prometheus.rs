@@ -1,0 +1,120 @@
+//! Objectives, judged by what a real Prometheus has scraped, which found the pods by our ServiceMonitor.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::time::Duration;
+
+use e2e::environment::say;
+use e2e::gateway::Gateway;
+use e2e::load::{Connections, Load};
+use e2e::release::{by_gateway, canary, in_force, rollout, served_by, timed};
+use e2e::status::StatusExt;
+use e2e::wait::throughout;
+use e2e::{Manifest, Scenario, misbehave, prometheus, scenario};
+use microservice_operator::api::{Blame, Microservice, RolloutState};
+use serde_json::{Value, json};
+
+fn service(gateway: &Gateway, steps: Value) -> Manifest {
+    misbehave("web", "1.0.0")
+        .spec(json!({
+            "replicas": 4, "monitoring": {},
+            "objectives": [
+                {"name": "availability", "goodPercent": "99.9", "indicator": {"errors": {}}},
+                {"name": "speed", "goodPercent": "99", "indicator": {"latency": {"thresholdMilliseconds": 250}}},
+            ],
+        }))
+        .spec(by_gateway(gateway, "web"))
+        .spec(canary(steps))
+        .spec(json!({"strategy": {"analysis": {
+            "source": "Prometheus", "prometheus": {"address": prometheus::ADDRESS}, "intervalSeconds": 1,
+        }}}))
+}
+
+async fn traffic(gateway: &Gateway) -> Load {
+    let requests = gateway.requests("web").connections(Connections::KeptAlive);
+    served_by(&requests, "1.0.0").await;
+    requests.rate(200.0).start()
+}
+
+async fn assert_taken_back(s: &Scenario, bad: [&str; 2], objective: &str) {
+    prometheus::start();
+    let gateway = Gateway::start(s).await;
+    let first = service(&gateway, timed(&[10, 50], 60));
+    s.deploy(&first).await;
+    let load = traffic(&gateway).await;
+    s.apply(&first.version("1.1.0").env(bad[0], bad[1])).await;
+    let cause = rollout(&s.taken_back("web").await).cause.unwrap();
+    assert_eq!(cause.blame, Blame::Candidate);
+    assert!(
+        cause.message.starts_with(&format!("{objective}: ")),
+        "{}",
+        cause.message
+    );
+    load.seen_since(load.mark(), 200).await;
+    let tally = load.stop();
+    say(&format!(
+        "measured: {}: {:.2} s from the candidate's first answer to its last one, {} of {} requests failed; {}: {}",
+        s.name,
+        tally.latest["1.1.0"]
+            .duration_since(tally.first["1.1.0"])
+            .as_secs_f64(),
+        tally.failures.len(),
+        tally.sent(),
+        cause.reason,
+        cause.message
+    ));
+}
+
+#[test]
+fn by_prometheus_a_candidate_that_fails_a_third_of_its_requests_is_found_out() {
+    scenario("prometheus-errors")
+        .real_pods()
+        .run(async |s| assert_taken_back(s, ["ERROR_PERCENT", "33"], "availability").await);
+}
+
+#[test]
+fn by_prometheus_a_candidate_that_is_slow_is_found_out() {
+    scenario("prometheus-slow")
+        .real_pods()
+        .run(async |s| assert_taken_back(s, ["DELAY_MS", "400"], "speed").await);
+}
+
+/// The reason of the condition AnalysisReady, where it is not.
+fn unavailable(found: &Microservice) -> bool {
+    let conditions = &found.said().conditions;
+    conditions.iter().any(|condition| {
+        condition.type_ == "AnalysisReady"
+            && condition.status == "False"
+            && condition.reason == "SourceUnavailable"
+    })
+}
+
+#[test]
+fn while_prometheus_is_killed_nothing_is_promoted_or_taken_back() {
+    scenario("prometheus-killed").real_pods().run(async |s| {
+        prometheus::start();
+        let gateway = Gateway::start(s).await;
+        let first = service(&gateway, timed(&[10, 50], 15));
+        s.deploy(&first).await;
+        let load = traffic(&gateway).await;
+        s.apply(&first.version("1.1.0")).await;
+        in_force(s, "web", 1).await;
+        prometheus::kill();
+        s.wait_for("web", "to say that Prometheus does not answer", unavailable)
+            .await;
+        // Longer than the step lasts.
+        throughout(Duration::from_secs(25), "the release to be held", async || {
+            let at = rollout(&s.service("web").await);
+            if at.state == RolloutState::Rolling && at.step == Some(1) {
+                Ok(())
+            } else {
+                Err(format!("{at:?}"))
+            }
+        })
+        .await;
+        prometheus::revive();
+        let healthy = s.healthy("web").await;
+        assert_eq!(healthy.said().history[0].outcome, "Promoted");
+        load.stop().assert_spotless();
+    });
+}
