@@ -30,7 +30,11 @@ const ROUNDS: Duration = Duration::from_secs(30);
 fn service(bounds: [i32; 2], cpu: i32) -> Manifest {
     podinfo("web", "1.0.0").spec(json!({
         "resources": {"requests": {"cpu": format!("{REQUEST}m")}},
-        "autoscaling": {"minReplicas": bounds[0], "maxReplicas": bounds[1], "cpu": cpu},
+        "autoscaling": {
+            "minReplicas": bounds[0], "maxReplicas": bounds[1], "cpu": cpu,
+            // Else it takes minutes to take pods away.
+            "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}},
+        },
     }))
 }
 
@@ -96,7 +100,6 @@ async fn assert_follows_bounds(
     let candidate = scaled.candidate().unwrap();
     // What is more for a time is more for good: nothing was made to be taken away.
     assert_eq!([&stable, &candidate].map(|name| most(&deployments, name)), after);
-    let [scaled_stable, _] = after;
     // The autoscaler says so too.
     let scaled = s
         .wait_for("web", "to be scaled by the autoscaler", |found| {
@@ -115,7 +118,8 @@ async fn assert_follows_bounds(
     assert_eq!(after.stable().unwrap(), candidate);
     assert_eq!(asked_by_autoscaler(s).await, 4);
     assert_eq!(most(&deployments, &candidate), landed);
-    assert_eq!(most(&deployments, &stable), scaled_stable);
+    // As the way back from the bake it is as large, and never larger.
+    assert!(most(&deployments, &stable) <= landed);
     load.stop().assert_spotless();
 }
 
