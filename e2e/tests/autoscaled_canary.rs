@@ -30,11 +30,7 @@ const ROUNDS: Duration = Duration::from_secs(30);
 fn service(bounds: [i32; 2], cpu: i32) -> Manifest {
     podinfo("web", "1.0.0").spec(json!({
         "resources": {"requests": {"cpu": format!("{REQUEST}m")}},
-        "autoscaling": {
-            "minReplicas": bounds[0], "maxReplicas": bounds[1], "cpu": cpu,
-            // Else it takes minutes to take pods away.
-            "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}},
-        },
+        "autoscaling": {"minReplicas": bounds[0], "maxReplicas": bounds[1], "cpu": cpu},
     }))
 }
 
@@ -84,10 +80,13 @@ async fn assert_follows_bounds(
     landed: i32,
 ) {
     metrics::start();
-    let stable = s.deploy(first).await.stable().unwrap();
+    // Else it takes minutes to take pods away.
+    let at_once = json!({"autoscaling": {"behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}}}});
+    let first = first.clone().spec(at_once);
+    let stable = s.deploy(&first).await.stable().unwrap();
     metrics::utilization(s, "web", "cpu").await;
     let load = s.load("web").await;
-    s.apply(&first.clone().version("1.1.0")).await;
+    s.apply(&first.version("1.1.0")).await;
     let found = sized(s, 1, &stable, before).await;
     assert_eq!(found.said().desired_replicas, 2);
     let deployments = s.record::<Deployment>();
