@@ -350,43 +350,65 @@ fn a_route_that_nobody_carries_holds_the_release_by_name_and_takes_it_back_at_th
     });
 }
 
-/// To a step of half of the traffic, and back by a person's word: from then on nobody is answered by the candidate,
-/// whatever connection a caller keeps.
+/// To a step of half of the traffic, and back by a person's word: when that is done and the candidate's pods have ended,
+/// nobody is answered by it, whatever connection a caller keeps, whether it is from before or from the step.
 /// Of the pods that callers reach directly so many end on the way.
 async fn assert_left(s: &Scenario, first: &Manifest, requests: [Requests; 2], ended: u64) {
     let stable = s.deploy(first).await.stable().unwrap();
-    let loads = requests.map(|requests| requests.rate(200.0));
-    for load in &loads {
+    let requests = requests.map(|requests| requests.rate(200.0));
+    for load in &requests {
         served_by(load, "1.0.0").await;
     }
-    let loads = loads.map(Requests::start);
+    let before = requests.clone().map(Requests::start);
     s.apply(&first.clone().version("1.1.0")).await;
     let found = in_force(s, "web", 1).await;
-    eventually("the candidate to answer", async || {
-        let answered: u64 = loads.iter().map(|load| load.seen().of("1.1.0")).sum();
-        if answered > 0 {
-            Ok(())
-        } else {
-            Err("not one answer".to_owned())
-        }
-    })
-    .await;
+    // A connection to the Service stays with one pod: of 16 each has an even chance to be with the candidate.
+    let within = requests.map(|requests| requests.clients(16).start());
+    for load in &within {
+        eventually("the candidate to answer", async || {
+            match load.seen().of("1.1.0") {
+                0 => Err("not one answer".to_owned()),
+                _ => Ok(()),
+            }
+        })
+        .await;
+    }
+    let loads: Vec<_> = before.into_iter().chain(within).collect();
     abort(s, &found).await;
     let after = s.taken_back("web").await;
     assert_eq!(after.stable().unwrap(), stable);
+    // No proxy stands between callers of the Service and its pods: their connections are closed by the pods, when they end.
+    let candidate = found.candidate().unwrap();
+    eventually("the candidate's pods to be gone", async || {
+        let pods = s.list::<Pod>().await;
+        let of = |pod: &Pod| pod.labels().get("microservice.dev/revision") == Some(&candidate);
+        match pods.iter().filter(|pod| of(pod)).count() {
+            0 => Ok(()),
+            left => Err(format!("{left} are left")),
+        }
+    })
+    .await;
     for load in &loads {
         let tally = load.seen_since(load.mark(), 200).await;
         assert_eq!(tally.versions(), ["1.0.0"]);
     }
-    let (mut sum, mut repeated) = (0, 0);
-    for load in loads {
-        let tally = load.stop();
+    let (mut sum, mut repeated, mut cut_off) = (0, 0, 0);
+    for (at, load) in loads.into_iter().enumerate() {
+        let mut tally = load.stop();
+        // The second of each two speaks HTTP/2. Where that goes to pods without a proxy, a server of Go's net/http does not wait
+        // for it when it ends: its Shutdown knows nothing of connections that were taken over for h2c.
+        if at % 2 == 1 && ended > 0 {
+            let cut = std::mem::take(&mut tally.failures);
+            assert!(cut.len() as u64 <= ended * tally.clients, "{cut:?}");
+            cut_off += cut.len();
+        }
         tally.assert_spotless_but_for(ended);
         sum += tally.sent();
         repeated += tally.repeated;
     }
     say(&format!(
-        "measured: {}: {sum} requests to half of the traffic and back, none failed, {repeated} were sent a second time",
+        "measured: {}: {sum} requests to half of the traffic and back, none failed but {cut_off} of HTTP/2 that podinfo cut \
+         off when it ended, {repeated} were sent a second time",
         s.name
     ));
 }
