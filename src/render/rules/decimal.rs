@@ -5,13 +5,13 @@ const WHOLE: u64 = 100_000_000;
 
 /// A percentage with at most six decimals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Percentage {
+pub(in crate::render) struct Percentage {
     millionths: u64,
 }
 
 impl Percentage {
     /// Reads "99.9"; `None` for what the schema does not let through.
-    pub(super) fn read(text: &str) -> Option<Self> {
+    pub(in crate::render) fn read(text: &str) -> Option<Self> {
         let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
         let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
         if !digits(whole) || !digits(fraction) || fraction.len() > 6 {
@@ -22,31 +22,31 @@ impl Percentage {
     }
 
     /// What is missing to a hundred.
-    pub(super) fn rest(self) -> Self {
+    pub(in crate::render) fn rest(self) -> Self {
         Self {
             millionths: WHOLE - self.millionths,
         }
     }
 
     /// The same as a share of one.
-    pub(super) fn share(self) -> String {
+    pub(in crate::render) fn share(self) -> String {
         decimal(self.millionths, 8)
     }
 
     /// The share of one that is so many tenths of it; `None` where that is one or more.
-    pub(super) fn share_of_tenths(self, tenths: u64) -> Option<String> {
+    pub(in crate::render) fn share_of_tenths(self, tenths: u64) -> Option<String> {
         let share = self.millionths * tenths;
         (share < WHOLE * 10).then(|| decimal(share, 9))
     }
 
     /// As it is written.
-    pub(super) fn words(self) -> String {
+    pub(in crate::render) fn words(self) -> String {
         decimal(self.millionths, 6)
     }
 }
 
 /// A number of which the last `places` digits are decimals.
-pub(super) fn decimal(number: u64, places: u32) -> String {
+pub(in crate::render) fn decimal(number: u64, places: u32) -> String {
     let unit = 10_u64.pow(places);
     let fraction = format!("{:0width$}", number % unit, width = places as usize);
     let text = format!("{}.{fraction}", number / unit);

@@ -215,3 +215,27 @@ fn where_nothing_is_to_be_judged_nothing_is() {
     world.run(300);
     world.assert_steady("b");
 }
+
+#[test]
+fn objectives_that_queries_tell_are_not_judged_by_pods() {
+    let queries = |name: &str| json!({"name": name, "goodPercent": "99", "indicator": {"queries": {"good": "a", "total": "b"}}});
+    let errors = json!({"name": "availability", "goodPercent": "99", "indicator": {"errors": {}}});
+    for (objectives, judged) in [
+        (json!([queries("sold")]), vec![]),
+        (json!([queries("sold"), errors]), vec!["availability"]),
+    ] {
+        let mut world = World::serving_spec(spec_with(
+            "a",
+            10,
+            json!({
+                "objectives": objectives,
+                "strategy": {"type": "Canary", "canary": {"steps": [{"weight": 10, "durationSeconds": 60}]}},
+            }),
+        ));
+        world.image("b");
+        in_force(&mut world, 1);
+        let checks = world.rollout().checks;
+        let names: Vec<&str> = checks.iter().map(|check| check.name.as_str()).collect();
+        assert_eq!(names, judged);
+    }
+}
