@@ -43,7 +43,7 @@ pub use offline::{Companions, offline};
 pub use pod::pod_template;
 pub(crate) use prune::{fields, to_json};
 pub use record::{new_record, record, revision_digest};
-pub use rules::prometheus_rule;
+pub use rules::{prometheus_rule, wants_rules};
 pub use service::{Selection, preview_service, revision_service, service};
 pub use service_account::service_account;
 pub use urls::urls;

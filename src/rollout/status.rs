@@ -776,22 +776,20 @@ fn missing_kinds_of_monitoring(observed: &Observed) -> Option<String> {
     let exposure = crate::render::Exposure::of(&spec.exposure);
     let identity = Identity::of(&observed.service, observed.namespace());
     let monitor = crate::render::monitor(&identity, monitoring, &exposure, crate::render::Scraped::Root);
-    let rule = crate::render::prometheus_rule(&identity, spec);
+    let rules = crate::render::wants_rules(spec).then_some(ChildKind::PrometheusRule);
     let wanted = [
-        (monitor, "set monitoring.kind"),
+        (monitor.map(|child| child.kind), "set monitoring.kind"),
         (
-            rule,
+            rules,
             "set monitoring.objectiveAlerts to Disabled and leave out monitoring.alerts and monitoring.dashboard",
         ),
     ];
-    let missing = wanted.into_iter().filter_map(|(child, otherwise)| {
-        let kind = child?.kind;
-        (!observed.served_kinds.contains(&kind)).then(|| {
-            format!(
-                "this cluster does not serve {}: install the Prometheus operator's CRDs, or {otherwise}",
-                kind.kind()
-            )
-        })
+    let missing = wanted.into_iter().filter_map(|(kind, otherwise)| {
+        let kind = kind.filter(|kind| !observed.served_kinds.contains(kind))?;
+        Some(format!(
+            "this cluster does not serve {}: install the Prometheus operator's CRDs, or {otherwise}",
+            kind.kind()
+        ))
     });
     let missing: Vec<String> = missing.collect();
     (!missing.is_empty()).then(|| missing.join("; "))

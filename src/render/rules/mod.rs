@@ -172,6 +172,11 @@ pub(super) fn probes(spec: &MicroserviceSpec) -> ProbePaths {
     ProbePaths::usual().and(paths.iter().map(String::as_str))
 }
 
+/// Whether something asks for rules.
+pub fn wants_rules(spec: &MicroserviceSpec) -> bool {
+    Recorded::of(spec).is_some()
+}
+
 /// The rules of the service; `None` where nothing asks for any.
 ///
 /// They are one group, evaluated in order: a rule reads what the ones before it have just recorded.
