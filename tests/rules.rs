@@ -599,28 +599,31 @@ fn buckets(name: &str, bounds: &[(&str, f64)], labels: &str) -> Vec<Series> {
 
 #[test]
 fn slow_requests_are_told_by_the_next_bound_there_is() {
-    let cases: [(&str, &[(&str, f64)], Option<f64>); 5] = [
+    for (test, bounds, value) in [
         (
             "exact",
-            &[("0.1", 50.0), ("0.25", 80.0), ("1", 90.0), ("+Inf", 100.0)],
+            vec![("0.1", 50.0), ("0.25", 80.0), ("1", 90.0), ("+Inf", 100.0)],
             Some(0.2),
         ),
         (
             "above",
-            &[("0.1", 50.0), ("0.3", 90.0), ("1.0", 95.0), ("+Inf", 100.0)],
+            vec![("0.1", 50.0), ("0.3", 90.0), ("1.0", 95.0), ("+Inf", 100.0)],
             Some(0.1),
         ),
         (
             "long",
-            &[("0.05", 50.0), ("10.0", 97.0), ("+Inf", 100.0)],
+            vec![("0.05", 50.0), ("10.0", 97.0), ("+Inf", 100.0)],
             Some(0.03),
         ),
         // Requests that are slow cannot be told: nothing is said.
-        ("below", &[("0.05", 50.0), ("0.1", 80.0), ("+Inf", 100.0)], None),
-        ("idle", &[("0.25", 0.0), ("+Inf", 0.0)], None),
-    ];
-    for (test, bounds, value) in cases {
-        let series = buckets("http_request_duration_seconds_bucket", bounds, "");
+        (
+            "below",
+            vec![("0.05", 50.0), ("0.1", 80.0), ("+Inf", 100.0)],
+            None,
+        ),
+        ("idle", vec![("0.25", 0.0), ("+Inf", 0.0)], None),
+    ] {
+        let series = buckets("http_request_duration_seconds_bucket", &bounds, "");
         shares(&format!("slow-{test}"), &speed(), &series, value);
     }
     let istio = [("100", 50.0), ("250", 80.0), ("1000", 90.0), ("+Inf", 100.0)];
