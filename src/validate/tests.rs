@@ -383,8 +383,9 @@ fn the_rules_of_the_crd() {
 
 /// A spec with one objective that is told by two queries.
 fn queries(good: &str) -> Value {
+    // Without ports: queries need none.
     let queries = json!({"good": good, "total": "sum(rate(a{b=\"{{service}}\"}[5m]))"});
-    json!({"objectives": [{"name": "a", "goodPercent": "99", "indicator": {"queries": queries}}]})
+    json!({"ports": [], "objectives": [{"name": "a", "goodPercent": "99", "indicator": {"queries": queries}}]})
 }
 
 #[test]
@@ -465,7 +466,7 @@ fn the_rules_of_alerts() {
                  most 120";
     for (fields, expected) in [
         (
-            json!({"monitoring": {"alerts": [{"name": "A", "errorsAbovePercent": "1"}]}}),
+            json!({"ports": [], "monitoring": {"alerts": [{"name": "A", "errorsAbovePercent": "1"}]}}),
             vec![
                 "spec: monitoring.alerts need one of ports, from which the metrics are read: add it, and name it by \
                  monitoring.port",
@@ -504,7 +505,7 @@ fn the_rules_of_alerts() {
             vec!["spec.objectives[0].indicator: an indicator is exactly one of errors, latency or queries"],
         ),
         (
-            json!({"objectives": objectives}),
+            json!({"ports": [], "objectives": objectives}),
             vec![
                 "spec: objectives need one of ports, from which the metrics are read: add it, and name it by \
                  monitoring.port",
