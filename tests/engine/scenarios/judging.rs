@@ -220,16 +220,19 @@ fn where_nothing_is_to_be_judged_nothing_is() {
 fn objectives_that_queries_tell_are_not_judged_by_pods() {
     let queries = |name: &str| json!({"name": name, "goodPercent": "99", "indicator": {"queries": {"good": "a", "total": "b"}}});
     let errors = json!({"name": "availability", "goodPercent": "99", "indicator": {"errors": {}}});
-    for (objectives, judged) in [
-        (json!([queries("sold")]), vec![]),
-        (json!([queries("sold"), errors]), vec!["availability"]),
+    for (objectives, analysis, judged) in [
+        (json!([queries("sold")]), Value::Null, vec![]),
+        // As without objectives: compared with the stable revision.
+        (json!([queries("sold")]), json!({}), vec!["errors"]),
+        (json!([queries("sold"), errors]), Value::Null, vec!["availability"]),
     ] {
         let mut world = World::serving_spec(spec_with(
             "a",
             10,
             json!({
                 "objectives": objectives,
-                "strategy": {"type": "Canary", "canary": {"steps": [{"weight": 10, "durationSeconds": 60}]}},
+                "strategy": {"type": "Canary", "analysis": analysis,
+                    "canary": {"steps": [{"weight": 10, "durationSeconds": 60}]}},
             }),
         ));
         world.image("b");
