@@ -224,7 +224,11 @@ fn objectives_that_queries_tell_are_not_judged_by_pods() {
         (json!([queries("sold")]), Value::Null, vec![]),
         // As without objectives: compared with the stable revision.
         (json!([queries("sold")]), json!({}), vec!["errors"]),
-        (json!([queries("sold"), errors]), Value::Null, vec!["availability"]),
+        (
+            json!([queries("sold"), errors]),
+            Value::Null,
+            vec!["availability"],
+        ),
     ] {
         let mut world = World::serving_spec(spec_with(
             "a",
