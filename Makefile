@@ -11,8 +11,9 @@ CONTEXT ?=
 E2E_THREADS ?= 4
 # The directory of the cluster that the e2e tests run on.
 E2E_DIR ?= /tmp/microservice-operator-e2e
-# What a real node needs, beside what is built here.
-DEBIAN_PACKAGES := containerd runc containernetworking-plugins iproute2 nftables mount python3-pip
+# What a real node needs, beside what is built here; and promtool, by which the tests try out alerts: it comes with
+# prometheus, whose service nothing here needs.
+DEBIAN_PACKAGES := containerd runc containernetworking-plugins iproute2 nftables mount python3-pip prometheus
 
 .PHONY: help
 help: ## list what can be done

@@ -297,12 +297,12 @@ fn objective_cases() -> Vec<Cel> {
     vec![
         cel(
             "spec.objectives[0].indicator",
-            "an indicator is exactly one of errors or latency",
+            "an indicator is exactly one of errors, latency or queries",
             json!({"objectives": [objective("99.9", json!({"errors": {}, "latency": {"thresholdMilliseconds": 5}}))]}),
         ),
         cel(
             "spec.objectives[0].indicator",
-            "an indicator is exactly one of errors or latency",
+            "an indicator is exactly one of errors, latency or queries",
             json!({"objectives": [objective("99.9", json!({}))]}),
         ),
         cel(
@@ -314,6 +314,56 @@ fn objective_cases() -> Vec<Cel> {
             "spec",
             "objectives need one of ports, from which the metrics are read: add it, and name it by monitoring.port",
             json!({"ports": null, "objectives": [objective("99.9", errors())]}),
+        ),
+        cel(
+            "spec.objectives[0].indicator.queries",
+            "in queries.good only {{namespace}} and {{service}} are replaced: write no other {{...}}",
+            json!({"objectives": [objective("99", json!({"queries": {"good": "a{b=\"{{x}}\"}", "total": "a"}}))]}),
+        ),
+        cel(
+            "spec.objectives[0].indicator.queries",
+            "in queries.total only {{namespace}} and {{service}} are replaced: write no other {{...}}",
+            json!({"objectives": [objective("99", json!({"queries": {"good": "a", "total": "a{b=\"{{x}}\"}"}}))]}),
+        ),
+        cel(
+            "spec.monitoring.alerts[0]",
+            "an alert is exactly one of errorsAbovePercent or latencyAboveMilliseconds",
+            json!({"monitoring": {"alerts": [{"name": "A"}]}}),
+        ),
+        cel(
+            "spec.monitoring.alerts[0]",
+            "percentile goes with latencyAboveMilliseconds: leave it out, or set that",
+            json!({"monitoring": {"alerts": [{"name": "A", "errorsAbovePercent": "1", "percentile": "99"}]}}),
+        ),
+        cel(
+            "spec.monitoring.alerts[0]",
+            "percentile must be more than 0, for example \"99\"",
+            json!({"monitoring": {"alerts": [{"name": "A", "latencyAboveMilliseconds": 1, "percentile": "0"}]}}),
+        ),
+        cel(
+            "spec",
+            "monitoring.alerts need one of ports, from which the metrics are read: add it, and name it by monitoring.port",
+            json!({"ports": null, "monitoring": {"alerts": [{"name": "A", "errorsAbovePercent": "1"}]}}),
+        ),
+        cel(
+            "spec",
+            "alerts of objectives are made from rates over five minutes: set monitoring.intervalSeconds to at most 120, or monitoring.objectiveAlerts to Disabled",
+            json!({"monitoring": {"intervalSeconds": 121}, "objectives": [objective("99.9", errors())]}),
+        ),
+        cel(
+            "spec.monitoring",
+            "alerts and dashboards are made from rates over five minutes: set intervalSeconds to at most 120",
+            json!({"monitoring": {"intervalSeconds": 121, "dashboard": {}}}),
+        ),
+        cel(
+            "spec.monitoring",
+            "alertLabels must not hold alertname, namespace, microservice, objective, severity or window: the operator sets these",
+            json!({"monitoring": {"alertLabels": {"severity": "page"}}}),
+        ),
+        cel(
+            "spec.monitoring",
+            "runbookUrl is an http or https address in which only {{namespace}}, {{service}} and {{alert}} are replaced: write no other braces and no spaces",
+            json!({"monitoring": {"runbookUrl": "https://a.example/{{x}}"}}),
         ),
         cel(
             "spec.strategy.analysis",

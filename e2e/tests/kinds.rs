@@ -390,7 +390,7 @@ fn monitors_come_and_go() {
                     "matchLabels": {"app.kubernetes.io/name": "web", "app.kubernetes.io/instance": "web"},
                     "matchExpressions": [{"key": "microservice.dev/service", "operator": "DoesNotExist"}],
                 },
-                "podTargetLabels": ["microservice.dev/revision"],
+                "podTargetLabels": ["app.kubernetes.io/instance", "microservice.dev/revision", "microservice.dev/role"],
                 "endpoints": [{"port": "http", "path": "/stats", "interval": "15s"}],
             })
         );

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use crate::api::{CountedMetric, HistogramMetric, HistogramUnit};
+
 /// In what a histogram's bounds are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
@@ -79,6 +81,35 @@ pub struct Given {
     pub bad: BadValues,
 }
 
+impl Given {
+    /// The counter that a user names.
+    pub fn of_counter(metric: &CountedMetric) -> Self {
+        Self {
+            family: metric.name.clone(),
+            unit: Unit::Seconds,
+            label: metric.label.clone(),
+            bad: match metric.bad_values.is_empty() {
+                true => BadValues::HttpServerErrors,
+                false => BadValues::OneOf(metric.bad_values.iter().cloned().collect()),
+            },
+        }
+    }
+
+    /// The histogram that a user names.
+    pub fn of_histogram(metric: &HistogramMetric) -> Self {
+        Self {
+            family: metric.name.clone(),
+            unit: match metric.unit.unwrap_or_default() {
+                HistogramUnit::Seconds => Unit::Seconds,
+                HistogramUnit::Milliseconds => Unit::Milliseconds,
+            },
+            // Slow requests are told by the buckets.
+            label: String::new(),
+            bad: BadValues::HttpServerErrors,
+        }
+    }
+}
+
 /// Families that are recognised, for the user's eyes: podinfo's and promhttp's, OpenTelemetry's, Micrometer's,
 /// go-grpc-prometheus', Istio's.
 pub const USUAL_FAMILIES: [&str; 8] = [
@@ -94,22 +125,22 @@ pub const USUAL_FAMILIES: [&str; 8] = [
 
 /// One way of counting: a counter, or a histogram with its count and its buckets.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Family {
+pub(crate) struct Family {
     /// Names of samples that count requests; the first one that is there is read.
-    pub(super) counts: Vec<Cow<'static, str>>,
+    pub(crate) counts: Vec<Cow<'static, str>>,
     /// The name of the samples of the buckets.
-    pub(super) buckets: Option<(Cow<'static, str>, Unit)>,
+    pub(crate) buckets: Option<(Cow<'static, str>, Unit)>,
     /// Labels that tell bad requests. A sample is bad by any that it has, and tells nothing where it has none.
-    pub(super) status: Vec<(Cow<'static, str>, BadValues)>,
+    pub(crate) status: Vec<(Cow<'static, str>, BadValues)>,
     /// Labels that tell what was asked for, the first of them that is there.
-    pub(super) paths: &'static [&'static str],
+    pub(crate) paths: &'static [&'static str],
     /// Which samples are meant.
-    pub(super) scope: Scope,
+    pub(crate) scope: Scope,
 }
 
 /// Which samples of a family are meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Scope {
+pub(crate) enum Scope {
     /// All, probes among them unless a path tells.
     All,
     /// All, of gRPC. Probes are told by their service.
@@ -175,7 +206,7 @@ impl Family {
     }
 
     /// In the order in which they are preferred where nothing else tells one from the other.
-    pub(super) fn of(names: &Names) -> Vec<Self> {
+    pub(crate) fn of(names: &Names) -> Vec<Self> {
         const STATUS: [&str; 3] = ["status", "status_code", "code"];
         match names {
             Names::Given(given) => vec![Self::given(given)],

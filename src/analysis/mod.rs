@@ -21,6 +21,7 @@ mod judge_tests;
 mod reading_tests;
 
 pub use conventions::{BadValues, Given, Names, USUAL_FAMILIES, Unit};
+pub(crate) use conventions::{Family, Scope};
 pub use count::{Alpha, BadShare, Count, Factor, OutOfRange};
 pub use exposition::{Malformed, Sample, samples};
 pub use judge::{Cause, Clearing, Judge, Look, Open, Ruling, Standard, Terms, Verdict};

@@ -54,6 +54,11 @@ impl ProbePaths {
         self
     }
 
+    /// The forms in which they are compared: words in lower case, one underscore between them.
+    pub fn forms(&self) -> impl Iterator<Item = &str> {
+        self.forms.iter().map(String::as_str)
+    }
+
     /// Whether a label's value stands for one of them.
     pub fn hold(&self, label: &str) -> bool {
         self.forms.contains(&form(label))

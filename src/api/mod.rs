@@ -31,9 +31,10 @@ pub use exposure::{
     Service, ServiceType, SessionAffinity,
 };
 pub use jobs::{Hook, JobTemplate, PreDeploy, Webhook};
-pub use monitoring::{Monitoring, MonitoringKind};
+pub use monitoring::{Alert, Dashboard, Monitoring, MonitoringKind, ObjectiveAlerts};
 pub use objectives::{
     CountedMetric, ErrorsIndicator, HistogramMetric, HistogramUnit, Indicator, LatencyIndicator, Objective,
+    QueriesIndicator,
 };
 pub use operation::{DeletionPolicy, OperationSpec};
 pub use pod::{

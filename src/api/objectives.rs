@@ -1,4 +1,4 @@
-//! What good means: objectives, of which rollout analysis is made.
+//! What good means: objectives, of which rollout analysis, alerts and dashboards are made.
 
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -25,7 +25,7 @@ pub struct Objective {
 /// What makes a request bad. Exactly one.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.errors) != has(self.latency)").message("an indicator is exactly one of errors or latency"))]
+#[x_kube(validation = Rule::new("(has(self.errors) ? 1 : 0) + (has(self.latency) ? 1 : 0) + (has(self.queries) ? 1 : 0) == 1").message("an indicator is exactly one of errors, latency or queries"))]
 pub struct Indicator {
     /// It failed by the server's fault: HTTP 5xx; gRPC Unknown, DeadlineExceeded, Unimplemented, Internal, Unavailable, DataLoss.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -33,6 +33,9 @@ pub struct Indicator {
     /// It took too long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency: Option<LatencyIndicator>,
+    /// It is told by queries of your own. For alerts and dashboards: a rollout is not judged by it, because pods are read without a Prometheus.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queries: Option<QueriesIndicator>,
 }
 
 /// Requests that failed.
@@ -54,6 +57,20 @@ pub struct LatencyIndicator {
     /// The histogram that they are told by. Default: one of the usual ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metric: Option<HistogramMetric>,
+}
+
+/// Requests as two queries of PromQL tell them. Each gives requests a second, as a rate over five minutes: what it gives is summed up.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.good.matches('^([^{}]|[{][{](namespace|service)[}][}]|[{][}]|[{][^{}]|[}][^{}])*[{}]?$')").message("in queries.good only {{namespace}} and {{service}} are replaced: write no other {{...}}"))]
+#[x_kube(validation = Rule::new("self.total.matches('^([^{}]|[{][{](namespace|service)[}][}]|[{][}]|[{][^{}]|[}][^{}])*[{}]?$')").message("in queries.total only {{namespace}} and {{service}} are replaced: write no other {{...}}"))]
+pub struct QueriesIndicator {
+    /// The good requests: sum(rate(orders_total{namespace="{{namespace}}",outcome="done"}[5m])).
+    #[schemars(length(min = 1, max = 2048))]
+    pub good: String,
+    /// All requests.
+    #[schemars(length(min = 1, max = 2048))]
+    pub total: String,
 }
 
 /// A counter with a label that tells bad requests.

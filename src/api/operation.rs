@@ -21,10 +21,10 @@ pub struct OperationSpec {
     /// Scope: immediate. How many pods a drain of nodes may take at a time. Default: one, where there are two or more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disruption_budget: Option<DisruptionBudget>,
-    /// Scope: immediate. How Prometheus finds the metrics. Default: not at all.
+    /// Scope: immediate. How Prometheus finds the metrics, and what it makes of them: alerts and a dashboard. Default: not at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monitoring: Option<Monitoring>,
-    /// Scope: immediate. What good means for the requests of the service. A new revision is judged by them while it goes out.
+    /// Scope: immediate. What good means for the requests of the service. A new revision is judged by them while it goes out, and with monitoring alerts are made of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub objectives: Vec<Objective>,

@@ -44,8 +44,12 @@ use super::{ExposureSpec, MicroserviceStatus, OperationSpec, RevisionSpec};
     .message("each of routes needs a port of this service: set routes[].port to the name of one of ports (with service: Include), or add a port"))]
 #[x_kube(validation = Rule::new("!has(self.monitoring) || !has(self.monitoring.port) || (has(self.ports) && self.ports.exists(p, p.name == self.monitoring.port))")
     .message("monitoring.port must be the name of one of ports"))]
-#[x_kube(validation = Rule::new("!has(self.objectives) || self.objectives.size() == 0 || (has(self.ports) && self.ports.size() > 0)")
+#[x_kube(validation = Rule::new("!has(self.objectives) || self.objectives.all(o, has(o.indicator.queries)) || (has(self.ports) && self.ports.size() > 0)")
     .message("objectives need one of ports, from which the metrics are read: add it, and name it by monitoring.port"))]
+#[x_kube(validation = Rule::new("!has(self.monitoring) || !has(self.monitoring.alerts) || self.monitoring.alerts.size() == 0 || (has(self.ports) && self.ports.size() > 0)")
+    .message("monitoring.alerts need one of ports, from which the metrics are read: add it, and name it by monitoring.port"))]
+#[x_kube(validation = Rule::new("!has(self.objectives) || self.objectives.size() == 0 || !has(self.monitoring) || !has(self.monitoring.intervalSeconds) || self.monitoring.intervalSeconds <= 120 || (has(self.monitoring.objectiveAlerts) ? self.monitoring.objectiveAlerts == 'Disabled' : has(self.monitoring.kind) && self.monitoring.kind == 'None')")
+    .message("alerts of objectives are made from rates over five minutes: set monitoring.intervalSeconds to at most 120, or monitoring.objectiveAlerts to Disabled"))]
 #[x_kube(validation = Rule::new("!has(self.config) || !has(self.config.files) || has(self.config.mountPath)")
     .message("config.files needs config.mountPath, the directory in the container that the files appear in"))]
 #[x_kube(validation = Rule::new("!has(self.ports) || self.ports.all(p, self.ports.exists_one(q, p.containerPort == q.containerPort && (has(p.protocol) ? p.protocol : 'TCP') == (has(q.protocol) ? q.protocol : 'TCP')))")
@@ -74,4 +78,15 @@ pub struct MicroserviceSpec {
     /// How the service is run.
     #[serde(flatten)]
     pub operation: OperationSpec,
+}
+
+impl MicroserviceSpec {
+    /// The paths of the main container's own probes and of its metrics: requests for them are nobody's.
+    pub fn probe_paths(&self) -> Vec<String> {
+        let probes = self.revision.probes.clone().unwrap_or_default();
+        let all = [probes.startup, probes.liveness, probes.readiness];
+        let paths = all.into_iter().flatten().filter_map(|probe| probe.http_get?.path);
+        let monitoring = self.operation.monitoring.as_ref();
+        paths.chain(monitoring.and_then(|m| m.path.clone())).collect()
+    }
 }

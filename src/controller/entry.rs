@@ -142,7 +142,8 @@ impl ChildEntry {
             | ChildKind::GrpcRoute
             | ChildKind::VirtualService
             | ChildKind::ServiceMonitor
-            | ChildKind::PodMonitor => Parsed::Plain,
+            | ChildKind::PodMonitor
+            | ChildKind::PrometheusRule => Parsed::Plain,
         };
         Self {
             metadata,

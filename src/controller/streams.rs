@@ -189,7 +189,8 @@ impl Need {
             | ChildKind::GrpcRoute
             | ChildKind::VirtualService
             | ChildKind::ServiceMonitor
-            | ChildKind::PodMonitor => Self::Written,
+            | ChildKind::PodMonitor
+            | ChildKind::PrometheusRule => Self::Written,
         }
     }
 }

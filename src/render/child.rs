@@ -11,7 +11,7 @@ use super::prune::to_json;
 pub enum ChildKind {
     /// The record of a revision.
     ControllerRevision,
-    /// Configuration of a revision, immutable.
+    /// Configuration of a revision, immutable; or a dashboard.
     ConfigMap,
     /// An immutable copy of a tracked Secret.
     Secret,
@@ -41,11 +41,13 @@ pub enum ChildKind {
     ServiceMonitor,
     /// How Prometheus finds the pods.
     PodMonitor,
+    /// What Prometheus makes of the metrics, and when it alerts.
+    PrometheusRule,
 }
 
 impl ChildKind {
     /// All kinds, in the order in which they are applied: what others refer to comes first.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::ControllerRevision,
         Self::ConfigMap,
         Self::Secret,
@@ -62,6 +64,7 @@ impl ChildKind {
         Self::VirtualService,
         Self::ServiceMonitor,
         Self::PodMonitor,
+        Self::PrometheusRule,
     ];
 
     /// Its API group; "" for core.
@@ -75,7 +78,7 @@ impl ChildKind {
             Self::HorizontalPodAutoscaler => "autoscaling",
             Self::HttpRoute | Self::GrpcRoute => "gateway.networking.k8s.io",
             Self::VirtualService => "networking.istio.io",
-            Self::ServiceMonitor | Self::PodMonitor => "monitoring.coreos.com",
+            Self::ServiceMonitor | Self::PodMonitor | Self::PrometheusRule => "monitoring.coreos.com",
         }
     }
 
@@ -97,7 +100,8 @@ impl ChildKind {
             | Self::GrpcRoute
             | Self::VirtualService
             | Self::ServiceMonitor
-            | Self::PodMonitor => "v1",
+            | Self::PodMonitor
+            | Self::PrometheusRule => "v1",
         }
     }
 
@@ -128,6 +132,7 @@ impl ChildKind {
             Self::VirtualService => "VirtualService",
             Self::ServiceMonitor => "ServiceMonitor",
             Self::PodMonitor => "PodMonitor",
+            Self::PrometheusRule => "PrometheusRule",
         }
     }
 
@@ -150,6 +155,7 @@ impl ChildKind {
             Self::VirtualService => "virtualservices",
             Self::ServiceMonitor => "servicemonitors",
             Self::PodMonitor => "podmonitors",
+            Self::PrometheusRule => "prometheusrules",
         }
     }
 
@@ -160,7 +166,8 @@ impl ChildKind {
             | Self::GrpcRoute
             | Self::VirtualService
             | Self::ServiceMonitor
-            | Self::PodMonitor => KindPresence::Optional,
+            | Self::PodMonitor
+            | Self::PrometheusRule => KindPresence::Optional,
             Self::ControllerRevision
             | Self::ConfigMap
             | Self::Secret

@@ -3,6 +3,7 @@
 
 mod child;
 mod config;
+mod dashboard;
 mod deployment;
 mod disruption_budget;
 mod exposure;
@@ -17,12 +18,14 @@ mod offline;
 mod pod;
 mod prune;
 mod record;
+mod rules;
 mod service;
 mod service_account;
 mod urls;
 
 pub use child::{Child, ChildKind, KindPresence};
 pub use config::{COPY_OF, config_maps, secret_copy};
+pub use dashboard::dashboard;
 pub use deployment::deployment;
 pub use disruption_budget::disruption_budget;
 pub use exposure::{
@@ -40,6 +43,7 @@ pub use offline::{Companions, offline};
 pub use pod::pod_template;
 pub(crate) use prune::{fields, to_json};
 pub use record::{new_record, record, revision_digest};
+pub use rules::{prometheus_rule, wants_rules};
 pub use service::{Selection, preview_service, revision_service, service};
 pub use service_account::service_account;
 pub use urls::urls;

@@ -9,6 +9,10 @@ use crate::api::{Monitoring, MonitoringKind, labels};
 /// The path that is usual for metrics.
 const PATH: &str = "/metrics";
 
+/// Labels of pods that become labels of their series: by them rules and dashboards find the service and its revisions. Most
+/// pods have no role as a label (see [`labels::ROLE`]).
+const TARGET_LABELS: [&str; 3] = [labels::INSTANCE, labels::REVISION, labels::ROLE];
+
 /// By which Services the pods are found. Each pod stands behind several, and is to be counted once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scraped {
@@ -48,7 +52,7 @@ pub fn monitor(
     };
     let spec = json!({
         "selector": {"matchLabels": identity.selector(), "matchExpressions": other_services},
-        "podTargetLabels": [labels::REVISION],
+        "podTargetLabels": TARGET_LABELS,
         endpoints: [endpoint(monitoring, port)],
     });
     let metadata = Metadata {

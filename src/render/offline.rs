@@ -3,8 +3,8 @@
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 
 use super::{
-    Child, Exposure, Identity, Scraped, Selection, config_maps, deployment, disruption_budget,
-    horizontal_pod_autoscaler, monitor, network_policy, new_record, preview_service, record,
+    Child, Exposure, Identity, Scraped, Selection, config_maps, dashboard, deployment, disruption_budget,
+    horizontal_pod_autoscaler, monitor, network_policy, new_record, preview_service, prometheus_rule, record,
     revision_service, secret_copy, service, service_account,
 };
 use crate::api::{Microservice, OperationSpec, StepAffinity, StrategyType};
@@ -134,6 +134,8 @@ fn shared_children(identity: &Identity<'_>, of: &Record, described: &Microservic
             .as_ref()
             .and_then(|wanted| monitor(identity, wanted, &exposure, scraped)),
     );
+    children.extend(prometheus_rule(identity, &described.spec));
+    children.extend(dashboard(identity, &described.spec));
     if operation.first_replicas() > 0 {
         children.extend(
             operation

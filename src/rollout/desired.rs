@@ -231,6 +231,8 @@ fn service_children(
         };
         children.extend(render::monitor(identity, monitoring, exposure, scraped));
     }
+    children.extend(render::prometheus_rule(identity, draft.observed.spec()));
+    children.extend(render::dashboard(identity, draft.observed.spec()));
     children.retain(|child| {
         child.kind.presence() == render::KindPresence::Always
             || draft.observed.served_kinds.contains(&child.kind)

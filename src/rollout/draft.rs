@@ -674,7 +674,8 @@ fn is_part_of((kind, name): &ChildKey, revision: &str) -> bool {
         | ChildKind::GrpcRoute
         | ChildKind::VirtualService
         | ChildKind::ServiceMonitor
-        | ChildKind::PodMonitor => false,
+        | ChildKind::PodMonitor
+        | ChildKind::PrometheusRule => false,
     }
 }
 

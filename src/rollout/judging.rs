@@ -13,12 +13,12 @@ use serde::Serialize;
 use super::draft::{Draft, later};
 use super::state::{Change, State};
 use crate::analysis::{
-    Alpha, BadShare, BadValues, Cause, Clearing, Count, Factor, Given, Indicator, Names, Open, Ruling,
-    Standard, Terms, Unit, Verdict,
+    Alpha, BadShare, Cause, Clearing, Count, Factor, Given, Indicator, Names, Open, Ruling, Standard, Terms,
+    Verdict,
 };
 use crate::api::{
-    self, Analysis, AnalysisSource, Blame, CheckStatus, CheckVerdict, CompareWithStable, HistogramUnit,
-    NoData, Objective, PortProtocol, PrometheusServer,
+    self, Analysis, AnalysisSource, Blame, CheckStatus, CheckVerdict, CompareWithStable, NoData, Objective,
+    PortProtocol, PrometheusServer,
 };
 use crate::health::Fault;
 
@@ -128,9 +128,10 @@ pub fn watch(draft: &Draft<'_>) -> Option<Watch> {
     let change = tried_out(&draft.situation.state)?;
     let operation = &draft.observed.spec().operation;
     let strategy = operation.strategy();
+    let objectives: Vec<&Objective> = operation.objectives.iter().filter(|o| told_by_pods(o)).collect();
     let analysis = match strategy.analysis {
         Some(analysis) => analysis,
-        None if operation.objectives.is_empty() => return None,
+        None if objectives.is_empty() => return None,
         None => Analysis::default(),
     };
     let source = match (analysis.source.unwrap_or_default(), &analysis.prometheus) {
@@ -145,8 +146,8 @@ pub fn watch(draft: &Draft<'_>) -> Option<Watch> {
         interval_seconds: analysis.interval_seconds(),
         candidate: exposed(draft, &change.candidate)?,
         stable: exposed(draft, &change.stable)?,
-        checks: checks(&analysis, &operation.objectives),
-        probe_paths: probe_paths(draft),
+        checks: checks(&analysis, &objectives),
+        probe_paths: draft.observed.spec().probe_paths(),
     })
 }
 
@@ -188,7 +189,12 @@ fn exposed(draft: &Draft<'_>, revision: &str) -> Option<Exposed> {
     })
 }
 
-fn checks(analysis: &Analysis, objectives: &[Objective]) -> Vec<Check> {
+/// Whether the pods' own metrics tell an objective. What is told by queries only a Prometheus can answer.
+fn told_by_pods(objective: &Objective) -> bool {
+    objective.indicator.queries.is_none()
+}
+
+fn checks(analysis: &Analysis, objectives: &[&Objective]) -> Vec<Check> {
     let compared = analysis.compare_with_stable.unwrap_or_default() == CompareWithStable::Enabled;
     let several = u32::try_from(objectives.len()).ok().and_then(NonZeroU32::new);
     let alpha = analysis
@@ -238,49 +244,26 @@ fn checks(analysis: &Analysis, objectives: &[Objective]) -> Vec<Check> {
     judged.collect()
 }
 
-/// What the schema lets through is one of the two.
+/// What the schema lets through is one of three; None for queries, which no pod answers.
 fn indicator(indicator: &api::Indicator) -> Option<(Indicator, Names)> {
+    if indicator.queries.is_some() {
+        return None;
+    }
     if let Some(latency) = &indicator.latency {
         let milliseconds = u32::try_from(latency.threshold_milliseconds).ok();
         let milliseconds = milliseconds.and_then(NonZeroU32::new)?;
-        let names = latency.metric.as_ref().map_or(Names::Usual, |metric| {
-            Names::Given(Given {
-                family: metric.name.clone(),
-                unit: match metric.unit.unwrap_or_default() {
-                    HistogramUnit::Seconds => Unit::Seconds,
-                    HistogramUnit::Milliseconds => Unit::Milliseconds,
-                },
-                // Slow requests are told by the buckets.
-                label: String::new(),
-                bad: BadValues::HttpServerErrors,
-            })
-        });
+        let names = latency
+            .metric
+            .as_ref()
+            .map_or(Names::Usual, |metric| Names::Given(Given::of_histogram(metric)));
         return Some((Indicator::SlowerThan { milliseconds }, names));
     }
     let errors = indicator.errors.as_ref()?;
-    let names = errors.metric.as_ref().map_or(Names::Usual, |metric| {
-        let bad = if metric.bad_values.is_empty() {
-            BadValues::HttpServerErrors
-        } else {
-            BadValues::OneOf(metric.bad_values.iter().cloned().collect())
-        };
-        Names::Given(Given {
-            family: metric.name.clone(),
-            unit: Unit::Seconds,
-            label: metric.label.clone(),
-            bad,
-        })
-    });
+    let names = errors
+        .metric
+        .as_ref()
+        .map_or(Names::Usual, |metric| Names::Given(Given::of_counter(metric)));
     Some((Indicator::Errors, names))
-}
-
-/// The paths of the main container's own probes.
-fn probe_paths(draft: &Draft<'_>) -> Vec<String> {
-    let probes = draft.observed.spec().revision.probes.clone().unwrap_or_default();
-    let all = [probes.startup, probes.liveness, probes.readiness];
-    let paths = all.into_iter().flatten().filter_map(|probe| probe.http_get?.path);
-    let monitoring = draft.observed.spec().operation.monitoring.as_ref();
-    paths.chain(monitoring.and_then(|m| m.path.clone())).collect()
 }
 
 // --- what came of it

@@ -377,7 +377,8 @@ impl Turn {
             ChildKind::PodDisruptionBudget
             | ChildKind::HorizontalPodAutoscaler
             | ChildKind::ServiceMonitor
-            | ChildKind::PodMonitor => Self::Rest,
+            | ChildKind::PodMonitor
+            | ChildKind::PrometheusRule => Self::Rest,
         }
     }
 }
@@ -519,7 +520,8 @@ fn still_needed(draft: &Draft<'_>, wanted: &Desired, kind: ChildKind, name: &str
         | ChildKind::GrpcRoute
         | ChildKind::VirtualService
         | ChildKind::ServiceMonitor
-        | ChildKind::PodMonitor => false,
+        | ChildKind::PodMonitor
+        | ChildKind::PrometheusRule => false,
     }
 }
 

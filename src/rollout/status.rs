@@ -644,11 +644,7 @@ fn add_parts(draft: &Draft<'_>, wanted: &Desired, conditions: &mut Conditions<'_
             &message,
         );
     }
-    if let Some(kind) = missing_monitor(observed) {
-        let message = format!(
-            "this cluster does not serve {}: install the Prometheus operator's CRDs, or set monitoring.kind",
-            kind.kind()
-        );
+    if let Some(message) = missing_kinds_of_monitoring(observed) {
         conditions.add(
             ConditionType::MonitoringReady,
             ConditionStatus::False,
@@ -773,12 +769,30 @@ fn refused_by(route: &str, parent: &serde_json::Value) -> Option<(&'static str, 
     ))
 }
 
-fn missing_monitor(observed: &Observed) -> Option<ChildKind> {
-    let monitoring = observed.spec().operation.monitoring.as_ref()?;
-    let exposure = crate::render::Exposure::of(&observed.spec().exposure);
+/// What of the monitoring this cluster does not serve, in words.
+fn missing_kinds_of_monitoring(observed: &Observed) -> Option<String> {
+    let spec = observed.spec();
+    let monitoring = spec.operation.monitoring.as_ref()?;
+    let exposure = crate::render::Exposure::of(&spec.exposure);
     let identity = Identity::of(&observed.service, observed.namespace());
-    let kind = crate::render::monitor(&identity, monitoring, &exposure, crate::render::Scraped::Root)?.kind;
-    (!observed.served_kinds.contains(&kind)).then_some(kind)
+    let monitor = crate::render::monitor(&identity, monitoring, &exposure, crate::render::Scraped::Root);
+    let rules = crate::render::wants_rules(spec).then_some(ChildKind::PrometheusRule);
+    let wanted = [
+        (monitor.map(|child| child.kind), "set monitoring.kind"),
+        (
+            rules,
+            "set monitoring.objectiveAlerts to Disabled and leave out monitoring.alerts and monitoring.dashboard",
+        ),
+    ];
+    let missing = wanted.into_iter().filter_map(|(kind, otherwise)| {
+        let kind = kind.filter(|kind| !observed.served_kinds.contains(kind))?;
+        Some(format!(
+            "this cluster does not serve {}: install the Prometheus operator's CRDs, or {otherwise}",
+            kind.kind()
+        ))
+    });
+    let missing: Vec<String> = missing.collect();
+    (!missing.is_empty()).then(|| missing.join("; "))
 }
 
 /// The stable revision and its digests, where it has more than one.

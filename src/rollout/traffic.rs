@@ -394,6 +394,7 @@ pub fn is_route(kind: ChildKind) -> bool {
         | ChildKind::PodDisruptionBudget
         | ChildKind::HorizontalPodAutoscaler
         | ChildKind::ServiceMonitor
-        | ChildKind::PodMonitor => false,
+        | ChildKind::PodMonitor
+        | ChildKind::PrometheusRule => false,
     }
 }

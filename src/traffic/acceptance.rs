@@ -36,7 +36,8 @@ pub fn acceptance(kind: ChildKind, object: &Value) -> Acceptance {
         | ChildKind::HorizontalPodAutoscaler
         | ChildKind::Ingress
         | ChildKind::ServiceMonitor
-        | ChildKind::PodMonitor => Acceptance::Accepted,
+        | ChildKind::PodMonitor
+        | ChildKind::PrometheusRule => Acceptance::Accepted,
     }
 }
 
@@ -79,7 +80,8 @@ fn is_followed(kind: ChildKind, object: &Value) -> bool {
         | ChildKind::HorizontalPodAutoscaler
         | ChildKind::Ingress
         | ChildKind::ServiceMonitor
-        | ChildKind::PodMonitor => true,
+        | ChildKind::PodMonitor
+        | ChildKind::PrometheusRule => true,
     }
 }
 

@@ -29,7 +29,8 @@ pub fn leads_to(kind: ChildKind, object: &Value) -> BTreeMap<String, i32> {
         | ChildKind::PodDisruptionBudget
         | ChildKind::HorizontalPodAutoscaler
         | ChildKind::ServiceMonitor
-        | ChildKind::PodMonitor => BTreeMap::new(),
+        | ChildKind::PodMonitor
+        | ChildKind::PrometheusRule => BTreeMap::new(),
     }
 }
 
@@ -264,7 +265,8 @@ pub fn claims(kind: ChildKind, object: &Value) -> Vec<Claim> {
         | ChildKind::PodDisruptionBudget
         | ChildKind::HorizontalPodAutoscaler
         | ChildKind::ServiceMonitor
-        | ChildKind::PodMonitor => Vec::new(),
+        | ChildKind::PodMonitor
+        | ChildKind::PrometheusRule => Vec::new(),
     };
     all.into_iter().collect::<BTreeSet<_>>().into_iter().collect()
 }

@@ -382,6 +382,141 @@ fn the_rules_of_the_crd() {
     }
 }
 
+/// A spec with one objective that is told by two queries.
+fn queries(good: &str) -> Value {
+    // Without ports: queries need none.
+    let queries = json!({"good": good, "total": "sum(rate(a{b=\"{{service}}\"}[5m]))"});
+    json!({"ports": [], "objectives": [{"name": "a", "goodPercent": "99", "indicator": {"queries": queries}}]})
+}
+
+#[test]
+fn templates_hold_what_is_replaced_and_nothing_else() {
+    for good in [
+        "up",
+        "sum(rate(a{b=\"{{namespace}}\",c=~\"[0-9]{2}|{{service}}-.+\"}[5m]))",
+        "a{}",
+        "a{b='{{service}}'}",
+        "sum by (x) ({a=\"b\"})\n/ 2",
+    ] {
+        assert_eq!(said_of(queries(good)), [""; 0], "{good}");
+    }
+    let expected = "spec.objectives[0].indicator.queries: in queries.good only {{namespace}} and {{service}} are \
+                    replaced: write no other {{...}}";
+    for good in [
+        "a{b=\"{{name}}\"}",
+        "a{b=\"{{ service }}\"}",
+        "a{b=\"{{service}\"} }}",
+        "rate(a[{{window}}])",
+        "}{{x}}",
+    ] {
+        assert_eq!(said_of(queries(good)), [expected], "{good}");
+    }
+    let runbook = |url: &str| said_of(json!({"monitoring": {"runbookUrl": url}}));
+    assert_eq!(
+        runbook("https://a.example/{{namespace}}/{{service}}?q=1#{{alert}}"),
+        [""; 0]
+    );
+    let expected = "spec.monitoring: runbookUrl is an http or https address in which only {{namespace}}, {{service}} and \
+                    {{alert}} are replaced: write no other braces and no spaces";
+    for url in [
+        "ftp://a.example",
+        "https://a.example/{{name}}",
+        "https://a.example/{x}",
+        "https://a b",
+    ] {
+        assert_eq!(runbook(url), [expected], "{url}");
+    }
+}
+
+#[test]
+fn the_rules_of_alerts() {
+    let http = json!([{"name": "http", "containerPort": 8080}]);
+    let alert = |fields: Value| {
+        let mut alert = json!({"name": "A"});
+        alert
+            .as_object_mut()
+            .unwrap()
+            .extend(fields.as_object().unwrap().clone());
+        said_of(json!({"ports": http, "monitoring": {"alerts": [alert]}}))
+    };
+    let one = "spec.monitoring.alerts[0]: an alert is exactly one of errorsAbovePercent or latencyAboveMilliseconds";
+    assert_eq!(alert(json!({"errorsAbovePercent": "0.5"})), [""; 0]);
+    assert_eq!(
+        alert(json!({"latencyAboveMilliseconds": 500, "percentile": "99.9"})),
+        [""; 0]
+    );
+    assert_eq!(alert(json!({})), [one]);
+    assert_eq!(
+        alert(json!({"errorsAbovePercent": "1", "latencyAboveMilliseconds": 5})),
+        [one]
+    );
+    assert_eq!(
+        alert(json!({"errorsAbovePercent": "1", "percentile": "99"})),
+        [
+            "spec.monitoring.alerts[0]: percentile goes with latencyAboveMilliseconds: leave it out, or set that"
+        ]
+    );
+    assert_eq!(
+        alert(json!({"latencyAboveMilliseconds": 5, "percentile": "0.0"})),
+        ["spec.monitoring.alerts[0]: percentile must be more than 0, for example \"99\""]
+    );
+    let objectives = json!([{"name": "a", "goodPercent": "99", "indicator": {"errors": {}}}]);
+    let slow = "spec: alerts of objectives are made from rates over five minutes: set monitoring.intervalSeconds to at \
+                most 120, or monitoring.objectiveAlerts to Disabled";
+    let rates = "spec.monitoring: alerts and dashboards are made from rates over five minutes: set intervalSeconds to at \
+                 most 120";
+    for (fields, expected) in [
+        (
+            json!({"ports": [], "monitoring": {"alerts": [{"name": "A", "errorsAbovePercent": "1"}]}}),
+            vec![
+                "spec: monitoring.alerts need one of ports, from which the metrics are read: add it, and name it by \
+                 monitoring.port",
+            ],
+        ),
+        (
+            json!({"monitoring": {"alertLabels": {"severity": "a"}}}),
+            vec![
+                "spec.monitoring: alertLabels must not hold alertname, namespace, microservice, objective, severity or \
+                 window: the operator sets these",
+            ],
+        ),
+        (
+            json!({"ports": http, "monitoring": {"intervalSeconds": 300, "dashboard": {}}}),
+            vec![rates],
+        ),
+        (
+            json!({"ports": http, "monitoring": {"intervalSeconds": 121}, "objectives": objectives}),
+            vec![slow],
+        ),
+        (
+            json!({"ports": http, "monitoring": {"intervalSeconds": 120}, "objectives": objectives}),
+            vec![],
+        ),
+        (
+            json!({"ports": http, "monitoring": {"intervalSeconds": 300, "objectiveAlerts": "Disabled"},
+                "objectives": objectives}),
+            vec![],
+        ),
+        (
+            json!({"ports": http, "monitoring": {"intervalSeconds": 300, "kind": "None"}, "objectives": objectives}),
+            vec![],
+        ),
+        (
+            json!({"ports": http, "objectives": [{"name": "a", "goodPercent": "99", "indicator": {}}]}),
+            vec!["spec.objectives[0].indicator: an indicator is exactly one of errors, latency or queries"],
+        ),
+        (
+            json!({"ports": [], "objectives": objectives}),
+            vec![
+                "spec: objectives need one of ports, from which the metrics are read: add it, and name it by \
+                 monitoring.port",
+            ],
+        ),
+    ] {
+        assert_eq!(said_of(fields.clone()), expected, "{fields}");
+    }
+}
+
 #[test]
 fn no_two_ports_are_one() {
     let ports = |second: Value| json!({"ports": [{"name": "a", "containerPort": 1}, second]});

@@ -461,7 +461,14 @@ fn metrics_are_found_where_they_are() {
         } else {
             &spec["endpoints"]
         };
-        assert_eq!(spec["podTargetLabels"], json!(["microservice.dev/revision"]));
+        assert_eq!(
+            spec["podTargetLabels"],
+            json!([
+                "app.kubernetes.io/instance",
+                "microservice.dev/revision",
+                "microservice.dev/role"
+            ])
+        );
         Some((child.kind.kind(), endpoints[0].clone()))
     };
     let http = json!({"name": "http", "containerPort": 8080});

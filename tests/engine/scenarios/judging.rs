@@ -291,3 +291,34 @@ fn while_prometheus_is_down_a_person_can_bring_a_fix_out() {
     world.run(200);
     world.assert_steady("b");
 }
+
+#[test]
+fn objectives_that_queries_tell_are_not_judged_by_pods() {
+    let queries = |name: &str| json!({"name": name, "goodPercent": "99", "indicator": {"queries": {"good": "a", "total": "b"}}});
+    let errors = json!({"name": "availability", "goodPercent": "99", "indicator": {"errors": {}}});
+    for (objectives, analysis, judged) in [
+        (json!([queries("sold")]), Value::Null, vec![]),
+        // As without objectives: compared with the stable revision.
+        (json!([queries("sold")]), json!({}), vec!["errors"]),
+        (
+            json!([queries("sold"), errors]),
+            Value::Null,
+            vec!["availability"],
+        ),
+    ] {
+        let mut world = World::serving_spec(spec_with(
+            "a",
+            10,
+            json!({
+                "objectives": objectives,
+                "strategy": {"type": "Canary", "analysis": analysis,
+                    "canary": {"steps": [{"weight": 10, "durationSeconds": 60}]}},
+            }),
+        ));
+        world.image("b");
+        in_force(&mut world, 1);
+        let checks = world.rollout().checks;
+        let names: Vec<&str> = checks.iter().map(|check| check.name.as_str()).collect();
+        assert_eq!(names, judged);
+    }
+}

@@ -7,6 +7,7 @@ pub mod first;
 mod homeward;
 mod judging;
 pub mod lost;
+mod monitoring;
 pub mod people;
 mod refused;
 pub mod routes;
