@@ -6,6 +6,7 @@ mod exposure;
 pub mod first;
 mod judging;
 pub mod lost;
+mod notifying;
 pub mod people;
 mod refused;
 pub mod routes;
