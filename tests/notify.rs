@@ -42,10 +42,7 @@ const KINDS: [&str; 8] = [
 fn notification(kind: &str) -> Notification {
     let key = |key: &str| json!({"name": "chat", "key": key});
     let (field, settings) = match kind {
-        "dingTalk" | "feishu" => (
-            kind,
-            json!({"urlFrom": key("url"), "secretFrom": key("secret")}),
-        ),
+        "dingTalk" | "feishu" => (kind, json!({"urlFrom": key("url"), "secretFrom": key("secret")})),
         "webhook-binary" => (
             "webhook",
             json!({"urlFrom": key("url"), "mode": "Binary", "tokenFrom": key("token")}),
@@ -91,7 +88,7 @@ fn each_platform_is_sent_what_was_reviewed() {
                 json!({"event": event, "url": request.url, "headers": headers, "body": body})
             })
             .collect();
-        insta::assert_yaml_snapshot!(format!("notify-{kind}"), events);
+        insta::assert_yaml_snapshot!(kind, events);
     }
 }
 
@@ -108,11 +105,9 @@ fn a_template_is_in_the_words_of_the_platform_and_what_fills_it_is_not() {
         text("slack", "/blocks/1/text/text"),
         format!("*orders* <https://wiki.example|wiki>: &lt;!channel&gt; *a* {rest}")
     );
-    assert!(
-        text("weCom", "/markdown/content").ends_with(&format!(
-            "*orders* <https://wiki.example|wiki>: ＜!channel＞ ＊a＊ {rest}"
-        ))
-    );
+    assert!(text("weCom", "/markdown/content").ends_with(&format!(
+        "*orders* <https://wiki.example|wiki>: ＜!channel＞ ＊a＊ {rest}"
+    )));
     for (kind, path) in [
         ("teams", "/attachments/0/content/body/1/inlines/0/text"),
         ("feishu", "/card/elements/0/text/content"),
@@ -158,7 +153,10 @@ fn no_text_is_ever_empty() {
     notice.url = String::new();
     for kind in ["slack", "teams", "feishu"] {
         let body = body(kind, &notice, Some("{{url}}")).to_string();
-        assert!(body.matches("shop/orders: a rollout has started").count() > 1, "{body}");
+        assert!(
+            body.matches("shop/orders: a rollout has started").count() > 1,
+            "{body}"
+        );
     }
 }
 
@@ -196,7 +194,7 @@ proptest! {
     fn a_text_stays_one_value_whatever_it_says(text in any::<String>()) {
         for kind in KINDS {
             // A card of Teams has a block for each line.
-            let text = if kind == "teams" { text.replace(['\n', '\r'], " ") } else { text.clone() };
+            let text = if kind == "teams" { format!("x{}", text.replace(['\n', '\r'], " ")) } else { text.clone() };
             let plain = body(kind, &notice(NotificationEvent::RolledBack, "plain"), None);
             let any = body(kind, &notice(NotificationEvent::RolledBack, &text), None);
             prop_assert_eq!(shape(&plain), shape(&any), "{}", kind);

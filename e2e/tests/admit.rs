@@ -343,11 +343,19 @@ fn notification_cases() -> Vec<Cel> {
     let template = |text: &str| one(json!({"slack": chat(), "template": text}));
     vec![
         cel("spec.notifications[0]", ONE, one(json!({}))),
-        cel("spec.notifications[0]", ONE, one(json!({"slack": chat(), "teams": chat()}))),
+        cel(
+            "spec.notifications[0]",
+            ONE,
+            one(json!({"slack": chat(), "teams": chat()})),
+        ),
         cel("spec.notifications[0]", TEMPLATE, template("{{pod}}")),
         cel("spec.notifications[0]", TEMPLATE, template("{{ service }}")),
         cel("spec.notifications[0]", TEMPLATE, template("{{service")),
-        cel("spec.notifications[0]", TEMPLATE, template("a\n{{message}}\n{{.Message}}")),
+        cel(
+            "spec.notifications[0]",
+            TEMPLATE,
+            template("a\n{{message}}\n{{.Message}}"),
+        ),
         cel(
             "spec.notifications[0].webhook",
             "webhook needs exactly one of url or urlFrom: urlFrom where the address holds a token",

@@ -124,7 +124,14 @@ fn everybody_is_told_of_a_release_and_a_rollback_once_also_across_a_restart() {
         s.healthy("web").await;
 
         let story = [
-            "Started", "Promoted", "Started", "Waiting", "Promoted", "Started", "Waiting", "RolledBack",
+            "Started",
+            "Promoted",
+            "Started",
+            "Waiting",
+            "Promoted",
+            "Started",
+            "Waiting",
+            "RolledBack",
         ];
         assert_eq!(told(&receiver), story);
         for kind in KINDS {
@@ -212,7 +219,10 @@ fn what_was_being_sent_when_the_operator_died_is_not_sent_again_and_that_is_said
         .await;
         let after = told(&receiver).split_off(before[5]);
         assert!(after.iter().all(|event| event == "Promoted"), "{after:?}");
-        say(&format!("measured: {}: {before:?} tries before, {after:?} after", s.name));
+        say(&format!(
+            "measured: {}: {before:?} tries before, {after:?} after",
+            s.name
+        ));
         nothing_of_the_secret_is_seen(s).await;
     });
 }

@@ -34,8 +34,8 @@ pub use exposure::{
 pub use jobs::{Hook, JobTemplate, PreDeploy, Webhook};
 pub use monitoring::{Monitoring, MonitoringKind};
 pub use notifications::{
-    Alertmanager, CloudEventMode, DingTalk, EventWebhook, Feishu, Notification, NotificationEvent, SecretKey, Slack, Teams,
-    WeCom,
+    Alertmanager, CloudEventMode, DingTalk, EventWebhook, Feishu, Notification, NotificationEvent, SecretKey,
+    Slack, Teams, WeCom,
 };
 pub use objectives::{
     CountedMetric, ErrorsIndicator, HistogramMetric, HistogramUnit, Indicator, LatencyIndicator, Objective,
@@ -50,8 +50,8 @@ pub use scaling::{Autoscaling, DisruptionBudget, DisruptionBudgetMode};
 pub use spec::{Microservice, MicroserviceSpec};
 pub use status::{
     Blame, CheckStatus, CheckVerdict, CommandOutcome, CommandStatus, HistoryEntry, InventoryEntry,
-    MicroserviceStatus, NotificationStatus, Phase, ReplicasSource, ReturnCause, RevisionStatus, Role, RolloutCourse,
-    RolloutState, RolloutStatus, StableHealth, Verdict,
+    MicroserviceStatus, NotificationStatus, Phase, ReplicasSource, ReturnCause, RevisionStatus, Role,
+    RolloutCourse, RolloutState, RolloutStatus, StableHealth, Verdict,
 };
 pub use steps::{
     BlueGreen, Canary, CanaryStep, NamedValue, Pause, Preview, RequestMatch, StepAffinity, Switch,

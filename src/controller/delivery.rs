@@ -48,7 +48,8 @@ const ANSWER_BYTES: usize = 4096;
 /// Who reads Secrets.
 pub trait ReadSecret: fmt::Debug + Send + Sync {
     /// The Secret of that name; none where there is none. The error is one line.
-    fn read<'a>(&'a self, namespace: &'a str, name: &'a str) -> BoxFuture<'a, Result<Option<Secret>, String>>;
+    fn read<'a>(&'a self, namespace: &'a str, name: &'a str)
+    -> BoxFuture<'a, Result<Option<Secret>, String>>;
 }
 
 /// Reads Secrets from the API server.
@@ -70,7 +71,11 @@ impl fmt::Debug for SecretsOfCluster {
 }
 
 impl ReadSecret for SecretsOfCluster {
-    fn read<'a>(&'a self, namespace: &'a str, name: &'a str) -> BoxFuture<'a, Result<Option<Secret>, String>> {
+    fn read<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Secret>, String>> {
         async move {
             let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
             bounded(api.get_opt(name)).await.map_err(|error| words(&error))
@@ -245,9 +250,9 @@ impl Deliveries {
             let _permit = self.in_flight.acquire().await;
             let attempt = self.attempt(http, service, channel, delivery).await;
             match (attempt, channel.kind().repetition()) {
-                (Attempt::Unclear { words, after: _ }, Repetition::Seen) => Attempt::Refused(format!(
-                    "{words}; it may have arrived, so it is not sent again"
-                )),
+                (Attempt::Unclear { words, after: _ }, Repetition::Seen) => {
+                    Attempt::Refused(format!("{words}; it may have arrived, so it is not sent again"))
+                }
                 (Attempt::Unclear { words, after }, Repetition::Recognised | Repetition::Nothing) => {
                     Attempt::Later { words, after }
                 }
@@ -292,7 +297,9 @@ impl Deliveries {
                 let found = found.ok_or_else(|| format!("there is no Secret {}", key.name))?;
                 read.insert(&key.name, found);
             }
-            let data = read.get(key.name.as_str()).and_then(|secret| secret.data.as_ref());
+            let data = read
+                .get(key.name.as_str())
+                .and_then(|secret| secret.data.as_ref());
             let value = data.and_then(|data| data.get(&key.key));
             let value = value.ok_or_else(|| format!("Secret {} has no key {}", key.name, key.key))?;
             let value = std::str::from_utf8(&value.0);

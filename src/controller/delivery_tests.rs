@@ -33,9 +33,17 @@ struct Known {
 }
 
 impl ReadSecret for Known {
-    fn read<'a>(&'a self, namespace: &'a str, name: &'a str) -> BoxFuture<'a, Result<Option<Secret>, String>> {
+    fn read<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Secret>, String>> {
         self.read.lock().unwrap().push(format!("{namespace}/{name}"));
-        let data = [("url", self.url.as_str()), ("secret", "s3cret"), ("token", "t0ken")];
+        let data = [
+            ("url", self.url.as_str()),
+            ("secret", "s3cret"),
+            ("token", "t0ken"),
+        ];
         // As `echo` would leave it.
         let data = data.map(|(key, value)| (key.to_owned(), ByteString(format!("{value}\n").into_bytes())));
         async move {
@@ -253,7 +261,11 @@ async fn each_kind_is_told_in_its_own_way() {
         let mut receiver = Receiver::answers(vec![welcome(kind)]).await;
         let mut sender = sender(&receiver.url);
         let delivery = delivery(channel(kind));
-        assert_eq!(sender.outcome(&delivery).await, DeliveryOutcome::Delivered, "{kind}");
+        assert_eq!(
+            sender.outcome(&delivery).await,
+            DeliveryOutcome::Delivered,
+            "{kind}"
+        );
         let (head, body) = receiver.request().await;
         let line = head.lines().next().unwrap();
         let message = &delivery.notice.message;
@@ -275,7 +287,10 @@ async fn each_kind_is_told_in_its_own_way() {
                 let (rest, sign) = query.split_once("&sign=").unwrap();
                 let time = rest.split_once("&timestamp=").unwrap().1;
                 let expected = ding_talk_signature(time.parse().unwrap(), "s3cret");
-                let expected = expected.replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
+                let expected = expected
+                    .replace('+', "%2B")
+                    .replace('/', "%2F")
+                    .replace('=', "%3D");
                 assert_eq!(sign, expected);
             }
             "feishu" => {
@@ -295,7 +310,11 @@ async fn each_kind_is_told_in_its_own_way() {
         assert!(line.starts_with("POST /send?access_token=k3y"), "{kind}: {line}");
         let token = head.lines().find(|line| line.starts_with("authorization: "));
         let with_token = ["webhook", "alertmanager"].contains(&kind);
-        assert_eq!(token, with_token.then_some("authorization: Bearer t0ken"), "{kind}");
+        assert_eq!(
+            token,
+            with_token.then_some("authorization: Bearer t0ken"),
+            "{kind}"
+        );
         // One get, whatever is read from it.
         assert_eq!(*sender.secrets.read.lock().unwrap(), ["shop/chat"], "{kind}");
         let expected = format!("kind=\"{}\",result=\"Delivered\"", channel_kind(&delivery).name());

@@ -53,10 +53,7 @@ fn accepted(kind: ChannelKind, status: u16, body: &[u8]) -> Answer {
                 Answer::Refused(words)
             }
         }
-        None => Answer::Unclear(format!(
-            "the answer was {status}, but not one of {}",
-            kind.name()
-        )),
+        None => Answer::Unclear(format!("the answer was {status}, but not one of {}", kind.name())),
     }
 }
 

@@ -72,34 +72,30 @@ pub fn teams(notice: &Notice, template: Option<&Template<'_>>) -> Vec<u8> {
         Colour::Red => "Attention",
         Colour::Green => "Good",
     };
-    fitted(
-        &text(notice, template, markup::plain),
-        TEAMS_BYTES,
-        |text| {
-            let block = |run: Value| json!({"type": "RichTextBlock", "inlines": [run]});
-            let title = block(json!({
-                "type": "TextRun", "text": markup::plain(&notice.title()), "size": "Medium", "weight": "Bolder",
-                "color": colour,
-            }));
-            let lines = text.lines().filter(|line| !line.trim().is_empty());
-            let lines = lines.map(|line| block(json!({"type": "TextRun", "text": line})));
-            let blocks: Vec<Value> = std::iter::once(title).chain(lines).take(TEAMS_LINES).collect();
-            json!({
-                "type": "message",
-                "attachments": [{
-                    "contentType": "application/vnd.microsoft.card.adaptive",
-                    "contentUrl": null,
-                    "content": {
-                        "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
-                        "type": "AdaptiveCard",
-                        "version": "1.4",
-                        "msteams": {"width": "Full"},
-                        "body": blocks,
-                    },
-                }],
-            })
-        },
-    )
+    fitted(&text(notice, template, markup::plain), TEAMS_BYTES, |text| {
+        let block = |run: Value| json!({"type": "RichTextBlock", "inlines": [run]});
+        let title = block(json!({
+            "type": "TextRun", "text": markup::plain(&notice.title()), "size": "Medium", "weight": "Bolder",
+            "color": colour,
+        }));
+        let lines = text.lines().filter(|line| !line.trim().is_empty());
+        let lines = lines.map(|line| block(json!({"type": "TextRun", "text": line})));
+        let blocks: Vec<Value> = std::iter::once(title).chain(lines).take(TEAMS_LINES).collect();
+        json!({
+            "type": "message",
+            "attachments": [{
+                "contentType": "application/vnd.microsoft.card.adaptive",
+                "contentUrl": null,
+                "content": {
+                    "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+                    "type": "AdaptiveCard",
+                    "version": "1.4",
+                    "msteams": {"width": "Full"},
+                    "body": blocks,
+                },
+            }],
+        })
+    })
 }
 
 /// A group robot of `WeCom`: Markdown.
@@ -136,23 +132,19 @@ pub fn feishu(notice: &Notice, template: Option<&Template<'_>>, stamp: Option<(i
         Colour::Green => "green",
     };
     let plain = |text: &str| json!({"tag": "plain_text", "content": text});
-    fitted(
-        &text(notice, template, markup::plain),
-        FEISHU_BYTES,
-        |text| {
-            let mut body = json!({
-                "msg_type": "interactive",
-                "card": {
-                    "config": {"wide_screen_mode": true},
-                    "header": {"template": colour, "title": plain(&markup::plain(&notice.title()))},
-                    "elements": [{"tag": "div", "text": plain(text)}],
-                },
-            });
-            if let Some((seconds, signature)) = &stamp {
-                body["timestamp"] = json!(seconds.to_string());
-                body["sign"] = json!(signature);
-            }
-            body
-        },
-    )
+    fitted(&text(notice, template, markup::plain), FEISHU_BYTES, |text| {
+        let mut body = json!({
+            "msg_type": "interactive",
+            "card": {
+                "config": {"wide_screen_mode": true},
+                "header": {"template": colour, "title": plain(&markup::plain(&notice.title()))},
+                "elements": [{"tag": "div", "text": plain(text)}],
+            },
+        });
+        if let Some((seconds, signature)) = &stamp {
+            body["timestamp"] = json!(seconds.to_string());
+            body["sign"] = json!(signature);
+        }
+        body
+    })
 }

@@ -26,10 +26,7 @@ pub fn markdown(text: &str) -> String {
         '\n' | '\r' | '\t' => ' ',
         other => other,
     };
-    text.chars()
-        .map(twin)
-        .filter(|c| !is_unprintable(*c))
-        .collect()
+    text.chars().map(twin).filter(|c| !is_unprintable(*c)).collect()
 }
 
 /// A text for where nothing is markup.
@@ -49,10 +46,7 @@ pub fn cut(text: &str, bytes: usize) -> String {
         return text.to_owned();
     }
     let room = bytes.saturating_sub(ELLIPSIS.len());
-    let end = (0..=room)
-        .rev()
-        .find(|i| text.is_char_boundary(*i))
-        .unwrap_or(0);
+    let end = (0..=room).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
     let kept = &text[..end];
     let kept = match kept.rfind('&') {
         // The longest one is `&amp;`.

@@ -7,10 +7,7 @@ use sha2::Sha256;
 
 /// DingTalk's: over the time in milliseconds and the secret, keyed with the secret. It goes into the address.
 pub fn ding_talk_signature(milliseconds: i64, secret: &str) -> String {
-    sign(
-        secret.as_bytes(),
-        format!("{milliseconds}\n{secret}").as_bytes(),
-    )
+    sign(secret.as_bytes(), format!("{milliseconds}\n{secret}").as_bytes())
 }
 
 /// Feishu's: over nothing, keyed with the time in seconds and the secret. It goes into the body.
@@ -38,8 +35,17 @@ mod tests {
             ding_talk_signature(1_577_262_236_757, "this is secret"),
             "hmPWwU+7lVdm3ZZz0r9tSfx0L4Q26jWOZr9+Gs6EZQM="
         );
-        assert_eq!(feishu_signature(1_599_360_473, "demo"), "l1N0gAcBjdwBvGm1xMjOF0XSyaLRpR7tuO5dHfhAYc8=");
-        assert_eq!(ding_talk_signature(1, "秘密"), "myFzL9Uu8w7bOgB1b4jC59ZzC1TCvpi0euG1WF5DIS0=");
-        assert_eq!(feishu_signature(1, "秘密"), "TaETwvaivTlVwCanXtiClecb4/R4TMtqzhBVL5i1F4w=");
+        assert_eq!(
+            feishu_signature(1_599_360_473, "demo"),
+            "l1N0gAcBjdwBvGm1xMjOF0XSyaLRpR7tuO5dHfhAYc8="
+        );
+        assert_eq!(
+            ding_talk_signature(1, "秘密"),
+            "myFzL9Uu8w7bOgB1b4jC59ZzC1TCvpi0euG1WF5DIS0="
+        );
+        assert_eq!(
+            feishu_signature(1, "秘密"),
+            "TaETwvaivTlVwCanXtiClecb4/R4TMtqzhBVL5i1F4w="
+        );
     }
 }

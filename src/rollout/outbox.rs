@@ -114,7 +114,9 @@ fn note_waiting(draft: &mut Draft<'_>, message: &str) {
     let Course::Steps(position) = &change.course else {
         return;
     };
-    if draft.paused() || position.waiting_since.is_some() || !stepping::waits_for_person(draft, change, position)
+    if draft.paused()
+        || position.waiting_since.is_some()
+        || !stepping::waits_for_person(draft, change, position)
     {
         return;
     }
@@ -181,7 +183,10 @@ pub fn outbox(draft: &mut Draft<'_>, before: &MicroserviceStatus) -> Vec<Notific
             .filter(|notification| notification.tells(told.event))
             .map(|notification| notification.name.clone())
             .collect();
-        let known = left.iter().chain(&before.notifications).any(|entry| entry.id == id);
+        let known = left
+            .iter()
+            .chain(&before.notifications)
+            .any(|entry| entry.id == id);
         if pending.is_empty() || known {
             continue;
         }
@@ -195,6 +200,8 @@ pub fn outbox(draft: &mut Draft<'_>, before: &MicroserviceStatus) -> Vec<Notific
             pending,
             sending: Vec::new(),
         });
+        // At once, and then another look: nothing else may happen that would lead to one.
+        draft.durable = Durable::Always;
     }
     while left.len() > MOST {
         let dropped = left.remove(0);
@@ -223,7 +230,12 @@ fn moved_on(
         ..entry.clone()
     };
     for name in &entry.sending {
-        match draft.observed.deliveries.get(&delivery_key(&entry.id, name)).cloned() {
+        match draft
+            .observed
+            .deliveries
+            .get(&delivery_key(&entry.id, name))
+            .cloned()
+        {
             Some(DeliveryOutcome::Running) => {
                 busy.insert(name.clone());
                 next.sending.push(name.clone());

@@ -251,8 +251,7 @@ pub fn plan(observed: &Observed, now: Timestamp) -> Plan {
     let outbox = std::mem::take(&mut draft.outbox);
     let send = |delivery: Delivery| Step::Send(Box::new(delivery));
     let mut steps = Vec::new();
-    let decided =
-        !draft.edges.is_empty() || draft.durable == Durable::Always || rescaled(observed, &status);
+    let decided = !draft.edges.is_empty() || draft.durable == Durable::Always || rescaled(observed, &status);
     // Nothing that a rollout needs waits for the write that comes before a message.
     if decided || (writes.is_empty() && !outbox.claimed.is_empty()) {
         steps.push(Step::Checkpoint(Box::new(status.clone())));

@@ -504,7 +504,13 @@ fn starting(draft: &mut Draft<'_>, candidate: &str, progress: Progress) {
     if draft.observed.deployment_of(candidate).is_some() && serves {
         draft.end_rollout(candidate, "Promoted", None);
         let message = format!("{candidate} serves: it is the first revision");
-        draft.tell(NotificationEvent::Promoted, candidate, Some(candidate), None, message);
+        draft.tell(
+            NotificationEvent::Promoted,
+            candidate,
+            Some(candidate),
+            None,
+            message,
+        );
         let stable = candidate.to_owned();
         return draft.enter(Edge::Started, State::Steady { stable, held: None });
     }
@@ -1203,11 +1209,18 @@ fn rollback(draft: &mut Draft<'_>, named: &str, serving: &str, to: String) {
 
 /// Whether the environment has stopped the trial before this one for the same reason.
 fn told_already(draft: &Draft<'_>, from: &str, cause: &ReturnCause) -> bool {
-    let last = draft.observed.service.status.as_ref().and_then(|s| s.history.first());
+    let last = draft
+        .observed
+        .service
+        .status
+        .as_ref()
+        .and_then(|s| s.history.first());
     cause.blame == Blame::Environment
         && draft.situation.trial > 1
         && last.is_some_and(|last| {
-            last.revision == from && last.outcome == "RolledBack" && last.reason.as_ref() == Some(&cause.reason)
+            last.revision == from
+                && last.outcome == "RolledBack"
+                && last.reason.as_ref() == Some(&cause.reason)
         })
 }
 
@@ -1226,7 +1239,13 @@ fn go_back(draft: &mut Draft<'_>, edge: Edge, home: &str, from: &str, cause: Ret
     };
     let message = format!("from {from} to {home}: {}: {}", cause.reason, cause.message);
     if cause.blame != Blame::Superseded && !told_already(draft, from, &cause) {
-        draft.tell(NotificationEvent::RolledBack, from, Some(home), None, message.clone());
+        draft.tell(
+            NotificationEvent::RolledBack,
+            from,
+            Some(home),
+            None,
+            message.clone(),
+        );
     }
     draft.event(kind, reason, message);
     let course = draft

@@ -51,8 +51,14 @@ impl World {
     /// What was sent to a receiver: "Started b", in order.
     pub fn told(&self, name: &str) -> Vec<String> {
         let sent = self.sent.iter().filter(|sent| sent.notification.name == name);
-        sent.map(|sent| format!("{} {}", sent.notice.event.name(), self.alias(&sent.notice.revision)))
-            .collect()
+        sent.map(|sent| {
+            format!(
+                "{} {}",
+                sent.notice.event.name(),
+                self.alias(&sent.notice.revision)
+            )
+        })
+        .collect()
     }
 
     /// The reasons of events about notifications.

@@ -9,8 +9,8 @@ use microservice_operator::api::{Blame, Microservice};
 use microservice_operator::health::Fault;
 use microservice_operator::render::{ChildKind, KindPresence};
 use microservice_operator::rollout::{
-    CallOutcome, ChildKey, DeliveryOutcome, Endpoints, Failure, JobView, Observed, Plan, ReplicasHolder, Step, Turn, Worth,
-    is_route, plan,
+    CallOutcome, ChildKey, DeliveryOutcome, Endpoints, Failure, JobView, Observed, Plan, ReplicasHolder,
+    Step, Turn, Worth, is_route, plan,
 };
 use microservice_operator::traffic::form;
 

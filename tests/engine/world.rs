@@ -9,7 +9,8 @@ use microservice_operator::health::JobOutcome;
 use microservice_operator::render::ChildKind;
 use microservice_operator::revision::SnapshotSource;
 use microservice_operator::rollout::{
-    CallOutcome, ChildKey, Delivery, DeliveryOutcome, Edge, EventDraft, Observed, Plan, ReplicasHolder, Slot, Source, Step,
+    CallOutcome, ChildKey, Delivery, DeliveryOutcome, Edge, EventDraft, Observed, Plan, ReplicasHolder, Slot,
+    Source, Step,
 };
 use microservice_operator::traffic::leads_to;
 use serde_json::{Value, json};

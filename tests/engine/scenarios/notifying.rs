@@ -70,7 +70,7 @@ fn each_transition_is_told_once_and_in_order() {
     assert_eq!(world.told("team"), STORY, "{}", world.story());
     assert_eq!(world.told("alerts"), STORY);
     assert_eq!(world.told("bosses"), ["Promoted a", "Promoted b", "RolledBack c"]);
-    assert_eq!(world.status().notifications, []);
+    assert!(world.status().notifications.is_empty());
     assert_eq!(world.complaints(), [""; 0]);
     let sent: Vec<_> = world
         .sent
@@ -79,10 +79,17 @@ fn each_transition_is_told_once_and_in_order() {
         .collect();
     let notice = &sent[6].notice;
     assert_eq!(notice.id, format!("3/1/{}/RolledBack", world.name("c")));
-    assert_eq!((notice.image.as_str(), &notice.stable), ("app:c", &world.name("b")));
+    assert_eq!(
+        (notice.image.as_str(), &notice.stable),
+        ("app:c", &world.name("b"))
+    );
     assert!(notice.message.contains("CrashLoopBackOff"), "{}", notice.message);
     assert_eq!(sent[3].notice.id, format!("2/1/{}/Waiting/1", world.name("b")));
-    assert!(sent[3].notice.message.contains("person"), "{}", sent[3].notice.message);
+    assert!(
+        sent[3].notice.message.contains("person"),
+        "{}",
+        sent[3].notice.message
+    );
 }
 
 #[test]
@@ -102,7 +109,10 @@ fn a_revision_that_cannot_be_helped_is_told_once() {
         world.story()
     );
     let failed = &world.sent[1].notice;
-    assert_eq!((failed.event, failed.stable.as_str()), (NotificationEvent::Failed, ""));
+    assert_eq!(
+        (failed.event, failed.stable.as_str()),
+        (NotificationEvent::Failed, "")
+    );
     assert_eq!(world.rollout().failed_at, None);
 }
 
@@ -135,7 +145,12 @@ fn what_the_environment_stops_again_and_again_is_told_once() {
     world.run(400);
     let trials = world.edges().iter().filter(|edge| **edge == Edge::Roll).count();
     assert!(trials > 2, "{}", world.story());
-    assert_eq!(world.told("team"), ["Started b", "RolledBack b"], "{}", world.story());
+    assert_eq!(
+        world.told("team"),
+        ["Started b", "RolledBack b"],
+        "{}",
+        world.story()
+    );
     world.script("b", Behaviour::Good(2));
     world.run(900);
     assert_eq!(world.told("team"), ["Started b", "RolledBack b", "Promoted b"]);
@@ -177,7 +192,10 @@ fn nobody_is_told_twice_whenever_the_operator_dies() {
             whole(&mut crashed);
             crashed.run(40);
             let found = times(&crashed);
-            assert!(found.keys().eq(all.keys()) || found.len() + 1 == all.len(), "{write}: {found:?}");
+            assert!(
+                found.keys().eq(all.keys()) || found.len() + 1 == all.len(),
+                "{write}: {found:?}"
+            );
             let twice = |key: &str| found.get(key).copied().unwrap_or(0) > 1;
             assert!(
                 !found.keys().any(|key| key.ends_with("/team") && twice(key)),
@@ -195,7 +213,7 @@ fn nobody_is_told_twice_whenever_the_operator_dies() {
                 );
                 lost += 1;
             }
-            assert_eq!(crashed.status().notifications, [], "after write {write}");
+            assert!(crashed.status().notifications.is_empty(), "after write {write}");
         }
     }
     // Between the write that says so and the sending, and nowhere else: after each of the claims, and where its answer
@@ -220,7 +238,12 @@ fn what_another_process_was_sending_is_not_sent_again() {
     world.restart();
     world.receivers.clear();
     world.run(60);
-    assert_eq!(world.told("team"), ["Started b", "Waiting b"], "{}", world.story());
+    assert_eq!(
+        world.told("team"),
+        ["Started b", "Waiting b"],
+        "{}",
+        world.story()
+    );
     assert_eq!(world.told("alerts"), ["Started b", "Started b", "Waiting b"]);
     assert_eq!(world.complaints(), ["NotificationLost"]);
 }
@@ -240,8 +263,11 @@ fn what_does_not_arrive_is_said_and_holds_up_nobody_else() {
     world.receivers.clear();
     world.run(10);
     assert!(world.told("deaf").len() > 1);
-    assert_eq!(world.status().notifications, []);
-    let notes = world.events.iter().filter(|event| event.reason == "NotificationFailed");
+    assert!(world.status().notifications.is_empty());
+    let notes = world
+        .events
+        .iter()
+        .filter(|event| event.reason == "NotificationFailed");
     let notes: Vec<&str> = notes.map(|event| event.note.as_str()).collect();
     let name = world.name("b");
     assert_eq!(
@@ -262,7 +288,12 @@ fn too_many_notices_drop_the_oldest_and_say_so() {
         world.run(40);
     }
     assert_eq!(world.status().notifications.len(), 10);
-    assert!(world.complaints().iter().all(|reason| *reason == "NotificationDropped"));
+    assert!(
+        world
+            .complaints()
+            .iter()
+            .all(|reason| *reason == "NotificationDropped")
+    );
     assert_eq!(world.complaints().len(), 7 * 3 - 10);
 }
 
@@ -278,7 +309,7 @@ fn who_leaves_the_spec_is_told_nothing_more() {
     world.receiver("team", &DeliveryOutcome::Delivered);
     world.run(40);
     assert_eq!(world.told("team"), ["Started b"]);
-    assert_eq!(world.status().notifications, []);
+    assert!(world.status().notifications.is_empty());
 }
 
 #[test]
@@ -288,7 +319,7 @@ fn notifications_are_no_part_of_a_revision() {
     world.set("notifications", json!([chat("team", &[])]));
     world.run(60);
     assert_eq!(world.rollout(), before);
-    assert_eq!(world.sent, []);
+    assert!(world.sent.is_empty());
 }
 
 /// Status writes of the same life.
@@ -306,7 +337,11 @@ fn status_writes(notifications: Value) -> usize {
 #[test]
 fn what_it_costs_is_known() {
     let without = status_writes(json!([]));
-    let with = status_writes(json!([chat("team", &[]), chat("bosses", &[]), chat("others", &[])]));
+    let with = status_writes(json!([
+        chat("team", &[]),
+        chat("bosses", &[]),
+        chat("others", &[])
+    ]));
     let alerting = status_writes(json!([alerts("alerts")]));
     // One write before a message and one after it, however many are told; five transitions.
     assert!(with <= without + 10, "{without} {with}");
