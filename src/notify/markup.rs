@@ -47,27 +47,26 @@ pub fn cut(text: &str, bytes: usize) -> String {
     }
     let room = bytes.saturating_sub(ELLIPSIS.len());
     let end = (0..=room).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
-    let kept = &text[..end];
+    ended(&text[..end])
+}
+
+/// At most so many characters, at least one, cut as [`cut`] does.
+pub fn cut_characters(text: &str, characters: usize) -> String {
+    let starts = |number: usize| text.char_indices().nth(number).map(|(at, _)| at);
+    match starts(characters) {
+        None => text.to_owned(),
+        Some(_) => ended(&text[..starts(characters.saturating_sub(1)).unwrap_or(0)]),
+    }
+}
+
+/// What is kept of a text that goes on, without the beginning of an entity.
+fn ended(kept: &str) -> String {
     let kept = match kept.rfind('&') {
         // The longest one is `&amp;`.
         Some(at) if kept.len() - at < 5 && !kept[at..].contains(';') => &kept[..at],
         Some(_) | None => kept,
     };
     format!("{kept}{ELLIPSIS}")
-}
-
-/// At most so many characters.
-pub fn cut_characters(text: &str, characters: usize) -> String {
-    match text.char_indices().nth(characters) {
-        None => text.to_owned(),
-        Some(_) => {
-            let keep = text
-                .char_indices()
-                .nth(characters.saturating_sub(1))
-                .map_or(0, |(at, _)| at);
-            cut(text, keep + ELLIPSIS.len())
-        }
-    }
 }
 
 #[cfg(test)]
@@ -84,6 +83,9 @@ mod tests {
         }
         assert_eq!(cut("a&amp;bcd", 9), "a&amp;bcd");
         assert_eq!(cut("a&amp;bcdef", 9), "a&amp;…");
+        // Few characters of many bytes.
+        assert_eq!(cut_characters("长长长长", 3), "长长…");
+        assert_eq!(cut_characters("aⷐ®ங", 3), "aⷐ…");
     }
 
     proptest! {
