@@ -201,7 +201,7 @@ pub struct Alertmanager {
     pub token_from: Option<SecretKey>,
     /// Seconds for which an alert fires unless it is ended before. Default: 86400.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 60, max = 2592000))]
+    #[schemars(range(min = 60, max = 2_592_000))]
     pub fires_for_seconds: Option<i32>,
 }
 

@@ -92,8 +92,8 @@ pub fn alerts(notice: &Notice, template: Option<&Template<'_>>, fires_for_second
             }
             alert
         };
-        let fired = fires.into_iter().map(|which| alert(which, fires_until));
-        let ended = ends.iter().map(|which| alert(*which, notice.at));
-        fired.chain(ended).collect()
+        let firing = fires.into_iter().map(|which| alert(which, fires_until));
+        let resolved = ends.iter().map(|which| alert(*which, notice.at));
+        firing.chain(resolved).collect()
     })
 }
