@@ -194,7 +194,7 @@ impl World {
             observed.children.insert(key, stored.live(&uid));
         }
         observed.calls = self.calls.clone();
-        observed.deliveries = self.deliveries();
+        observed.deliveries = self.memory.deliveries.clone();
         observed.analysis = self.report();
         for pod in &view.pods {
             observed
@@ -264,6 +264,7 @@ impl World {
         self.memory.wake = None;
         for round in 0.. {
             self.notice_routes();
+            self.memory.deliveries = self.deliveries();
             let observed = self.observed();
             let plan = plan(&observed, self.now);
             self.follow(plan.watch.clone());

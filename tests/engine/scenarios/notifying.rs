@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use microservice_operator::api::{NotificationEvent, RolloutState, annotations};
+use microservice_operator::api::{NotificationEvent, Phase, RolloutState, annotations};
 use microservice_operator::rollout::{DeliveryOutcome, Edge, Step};
 use serde_json::{Value, json};
 
@@ -126,7 +126,11 @@ fn a_step_that_wavers_while_it_waits_is_told_once() {
     let name = world.name("b");
     world.disturb();
     world.cluster.pods.retain(|pod| pod.revision != name);
-    world.run(60);
+    world.until(30, "it to waver", |world| world.phase() != Some(Phase::Paused));
+    world.until(60, "it to wait again", |world| {
+        world.phase() == Some(Phase::Paused)
+    });
+    world.run(10);
     assert_eq!(world.told("team"), ["Waiting b"], "{}", world.story());
     // A person who pauses knows it.
     world.annotate(annotations::PAUSE, &format!("{name}/1"));
