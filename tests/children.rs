@@ -364,7 +364,13 @@ fn a_job_is_called_after_its_revision_and_told_from_its_likes() {
         1,
         0,
     );
-    let hook = |trial, step, stable| JobPurpose::Hook { trial, step, stable };
+    let doing = |goal, trial, step, stable| JobPurpose::Hook {
+        trial,
+        step,
+        goal,
+        stable,
+    };
+    let hook = |trial, step, stable| doing("k2", trial, step, stable);
     let names: Vec<String> = [
         ("migrate", JobPurpose::PreDeploy { trial: 1 }),
         ("migrate", JobPurpose::PreDeploy { trial: 2 }),
@@ -373,6 +379,7 @@ fn a_job_is_called_after_its_revision_and_told_from_its_likes() {
         ("migrate", hook(1, 2, "a")),
         ("migrate", hook(2, 1, "a")),
         ("migrate", hook(1, 1, "b")),
+        ("migrate", doing("k3", 1, 1, "a")),
         (&"n".repeat(30), hook(i32::MAX, i32::MAX, "a")),
     ]
     .map(|(name, purpose)| job_name(&of.name, name, purpose))
@@ -391,7 +398,7 @@ fn a_job_is_called_after_its_revision_and_told_from_its_likes() {
             "PreDeploy" => job_name("orders-x", "migrate", JobPurpose::PreDeploy { trial: 1 }),
             _ => job_name("orders-x", "smoke", hook(1, 2, "orders-a")),
         }),
-        ["orders-x-bfg25n", "orders-x-jfcnsw"]
+        ["orders-x-bfg25n", "orders-x-jhg6c5"]
     );
 }
 
@@ -417,6 +424,7 @@ fn is_no_pod_of_the_service(of: &Record) {
     let hook = JobPurpose::Hook {
         trial: 1,
         step: 0,
+        goal: "k2",
         stable: "orders-a",
     };
     let child = job(&identity(), of, "smoke", &JobTemplate::default(), hook);

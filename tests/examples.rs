@@ -248,6 +248,7 @@ fn jobs(example: &Example) -> Vec<Child> {
     let hook = JobPurpose::Hook {
         trial: 1,
         step: 2,
+        goal: "k2",
         stable: "the-stable-one",
     };
     example

@@ -271,6 +271,7 @@ fn a_record_reads_back_as_it_was_written() {
         promoted: Some(2),
         exposure: Some(exposure),
         pre_deployed: PreDeployed::Succeeded,
+        trial: 2,
     };
     let none = BTreeMap::new();
     let identity = Identity {

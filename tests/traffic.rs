@@ -9,7 +9,9 @@
 
 use std::collections::BTreeMap;
 
-use microservice_operator::api::{ExposureSpec, NamedValue, RequestMatch, Router, StepAffinity, Strategy};
+use microservice_operator::api::{
+    ExposureSpec, NamedValue, RequestMatch, Router, StableScale, StepAffinity, Strategy,
+};
 use microservice_operator::render::{
     Child, ChildKind, Exposure, Identity, offline, preview_service, revision_service,
 };
@@ -153,9 +155,13 @@ fn an_http_route() {
             {"matches": root, "backendRefs": backends},
         ])
     };
-    let mirror = |percent: i32| {
-        json!([{"type": "RequestMirror", "requestMirror": {
-            "backendRef": {"group": "", "kind": "Service", "name": CANDIDATE, "port": 80}, "percent": percent}}])
+    // All requests are those of a mirror that names no percentage, as older gateways have it alone.
+    let mirror = |percent: Option<i32>| {
+        let mut to = json!({"backendRef": {"group": "", "kind": "Service", "name": CANDIDATE, "port": 80}});
+        if let Some(percent) = percent {
+            to["percent"] = json!(percent);
+        }
+        json!([{"type": "RequestMirror", "requestMirror": to}])
     };
     let query = json!([{"queryParams": [{"name": "q", "value": "1"}]}]);
     let cases = [
@@ -195,11 +201,15 @@ fn an_http_route() {
         ),
         (
             Some(mirroring(0, 100)),
-            json!([{"matches": root, "filters": mirror(100), "backendRefs": [to(STABLE, 1)]}]),
+            json!([{"matches": root, "filters": mirror(None), "backendRefs": [to(STABLE, 1)]}]),
+        ),
+        (
+            Some(mirroring(0, 99)),
+            json!([{"matches": root, "filters": mirror(Some(99)), "backendRefs": [to(STABLE, 1)]}]),
         ),
         (
             Some(mirroring(5, 20)),
-            json!([{"matches": root, "filters": mirror(20), "backendRefs": [to(STABLE, 95), to(CANDIDATE, 5)]}]),
+            json!([{"matches": root, "filters": mirror(Some(20)), "backendRefs": [to(STABLE, 95), to(CANDIDATE, 5)]}]),
         ),
     ];
     for (candidate, expected) in cases {
@@ -235,6 +245,12 @@ fn a_grpc_route() {
                 json!([{"headers": [{"name": "a", "value": "b"}], "queryParams": [{"name": "q", "value": "1"}]}]),
             )),
             json!([plain]),
+        ),
+        (
+            Some(mirroring(0, 100)),
+            json!([{"matches": [{"method": method}], "backendRefs": [to(STABLE, 1)],
+                "filters": [{"type": "RequestMirror", "requestMirror": {
+                    "backendRef": {"group": "", "kind": "Service", "name": CANDIDATE, "port": 80}}}]}]),
         ),
         (
             Some(mirroring(0, 7)),
@@ -499,6 +515,121 @@ fn an_ingress_and_its_canary() {
             json!(notes.into_iter().chain(fixed).collect::<BTreeMap<_, _>>())
         });
         assert_eq!(beside, expected, "{candidate:?}");
+    }
+}
+
+/// The annotations of the Ingress and of its canary, without the prefix, where clients are kept.
+fn kept(route: &Value, candidate: Share) -> [BTreeMap<String, String>; 2] {
+    let split = Split {
+        affinity: StepAffinity::Cookie,
+        ..split(Some(candidate))
+    };
+    let objects = routes(&identity(), &exposure(json!([route])), Router::Auto, Some(&split));
+    [0, 1].map(|index| {
+        let object = objects.get(index).map(|child| child.object.clone());
+        let notes = object.unwrap_or_default()["metadata"]["annotations"].take();
+        let notes: BTreeMap<String, String> = serde_json::from_value(notes).unwrap_or_default();
+        notes
+            .into_iter()
+            .filter_map(|(key, value)| {
+                let key = key.strip_prefix("nginx.ingress.kubernetes.io/")?.to_owned();
+                Some((key, value))
+            })
+            .collect()
+    })
+}
+
+fn notes(all: &[(&str, &str)]) -> BTreeMap<String, String> {
+    all.iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect()
+}
+
+#[test]
+fn ingress_nginx_keeps_clients_while_both_revisions_have_a_share() {
+    let sessions = [
+        ("affinity", "cookie"),
+        ("affinity-canary-behavior", "sticky"),
+        ("session-cookie-name", CANDIDATE),
+        ("session-cookie-path", "/"),
+    ];
+    let rewrite = ("rewrite-target", "/");
+    let plain = notes(&[rewrite]);
+    let primary = notes(&[sessions.as_slice(), &[rewrite]].concat());
+    let canary = |weight: &'static str| {
+        let own = [rewrite, ("canary", "true"), ("canary-weight", weight)];
+        [sessions.as_slice(), &own].concat()
+    };
+    assert_eq!(kept(&nginx(), share(5)), [primary.clone(), notes(&canary("5"))]);
+    assert_eq!(kept(&nginx(), share(99)), [primary, notes(&canary("99"))]);
+    // Nobody is kept before the first weight: testers would stay without their header, and others come not with it.
+    let by_header = [
+        rewrite,
+        ("canary", "true"),
+        ("canary-weight", "0"),
+        ("canary-by-header", "X-Tester"),
+        ("canary-by-header-value", "yes"),
+    ];
+    assert_eq!(
+        kept(&nginx(), matching(0, header("yes"))),
+        [plain.clone(), notes(&by_header)]
+    );
+    // All come back from nothing and go along with everything, whatever cookie they hold.
+    for (weight, text) in [(0, "0"), (100, "100")] {
+        assert_eq!(
+            kept(&nginx(), share(weight)),
+            [
+                plain.clone(),
+                notes(&[rewrite, ("canary", "true"), ("canary-weight", text)])
+            ]
+        );
+    }
+    // Two Services or ports behind one cookie would keep nobody.
+    for other in [
+        json!({"path": "/b", "service": "api"}),
+        json!({"path": "/b", "servicePort": 81}),
+    ] {
+        let mut route = with(nginx(), json!([{"path": "/"}, other]));
+        route["ingress"]["annotations"] = json!({});
+        assert_eq!(kept(&route, share(5))[0], notes(&[]), "{other}");
+    }
+}
+
+#[test]
+fn an_affinity_of_the_users_own_keeps_nobody_at_a_canary_without_a_share() {
+    let mut route = nginx();
+    let own = [("affinity", "cookie"), ("session-cookie-name", "mine")];
+    route["ingress"]["annotations"] = json!({
+        "nginx.ingress.kubernetes.io/affinity": "cookie",
+        "nginx.ingress.kubernetes.io/session-cookie-name": "mine",
+    });
+    let with = |more: &[(&'static str, &'static str)]| notes(&[own.as_slice(), more].concat());
+    let canary = ("canary", "true");
+    for (candidate, primary, beside) in [
+        (
+            share(5),
+            with(&[("affinity-canary-behavior", "sticky")]),
+            with(&[
+                canary,
+                ("canary-weight", "5"),
+                ("affinity-canary-behavior", "sticky"),
+            ]),
+        ),
+        (
+            share(0),
+            with(&[]),
+            with(&[
+                canary,
+                ("canary-weight", "0"),
+                ("affinity-canary-behavior", "legacy"),
+            ]),
+        ),
+    ] {
+        assert_eq!(
+            kept(&route, candidate.clone()),
+            [primary, beside],
+            "{candidate:?}"
+        );
     }
 }
 
@@ -974,7 +1105,7 @@ fn the_room_in_a_gateway_route_is_counted() {
 }
 
 #[test]
-fn affinity_and_routes_that_cannot_split() {
+fn routes_that_cannot_split() {
     let traefik = json!({"name": "inner", "ingress": {"className": "traefik"}});
     assert_eq!(
         refused(json!([gateway(), traefik]), json!([{"weight": 5}])),
@@ -983,17 +1114,75 @@ fn affinity_and_routes_that_cannot_split() {
           stays with the old revision until the new one is promoted"
         ]
     );
-    let mut sticky = steps(json!([{"weight": 5}]), Router::Auto);
-    sticky.canary.as_mut().unwrap().session_affinity = Some(StepAffinity::Cookie);
-    let said = refusals(&exposure(json!([gateway(), istio(), nginx()])), &sticky);
-    assert_eq!(said.len(), 3, "{said:?}");
-    assert!(
-        said.iter()
-            .all(|words| words.contains("strategy.canary.sessionAffinity"))
-    );
     assert_eq!(
         refused(json!([]), json!([{"match": header("yes"), "mirrorPercent": 1}])).len(),
         2
+    );
+}
+
+/// What is said of steps that keep clients.
+fn refused_sessions(routes: Value, asked: Value) -> Vec<String> {
+    let mut sticky = steps(asked, Router::Auto);
+    sticky.canary.as_mut().unwrap().session_affinity = Some(StepAffinity::Cookie);
+    refusals(&exposure(routes), &sticky)
+}
+
+#[test]
+fn who_cannot_keep_clients_says_so() {
+    let weights = json!([{"match": header("yes")}, {"weight": 5}, {"weight": 50}]);
+    assert_eq!(refused_sessions(json!([nginx()]), weights), [""; 0]);
+    let one = || json!([{"weight": 5}]);
+    assert_eq!(
+        refused_sessions(json!([gateway(), grpc(), istio(), nginx()]), one()),
+        [
+            "route public: router Gateway: strategy.canary.sessionAffinity: the standard channel of the Gateway API has \
+             no session persistence, and where it is tried out it keeps clients at pods, not at a share of weights",
+            "route rpc: router Gateway: strategy.canary.sessionAffinity: the standard channel of the Gateway API has no \
+             session persistence, and where it is tried out it keeps clients at pods, not at a share of weights",
+            "route mesh: router Istio: strategy.canary.sessionAffinity: a VirtualService cannot keep clients at a share \
+             of weights: consistent hashing chooses among the pods of one destination, after the weights",
+        ]
+    );
+    assert_eq!(
+        refused_sessions(json!([]), one()),
+        [
+            "no route, router Service: strategy.canary.sessionAffinity: the Service splits connections by numbers of pods \
+             alone; add an ingress of ingress-nginx"
+        ]
+    );
+}
+
+#[test]
+fn what_a_cookie_of_ingress_nginx_gets_in_the_way_of_is_said() {
+    let mixed = with(
+        nginx(),
+        json!([{"path": "/"}, {"path": "/api", "service": "api"}]),
+    );
+    assert_eq!(
+        refused_sessions(json!([mixed]), json!([{"weight": 5}])),
+        [
+            "route old: router IngressNginx: strategy.canary.sessionAffinity: its rules lead to more than one Service or \
+             port, whose sessions ingress-nginx would take for each other's; give each a route of its own"
+        ]
+    );
+    // A weight holds until another step names one.
+    let late = json!([{"weight": 5}, {"match": header("yes")}, {"weight": 100}, {"match": header("yes")}]);
+    assert_eq!(
+        refused_sessions(json!([nginx()]), late),
+        [
+            "route old: router IngressNginx: strategy.canary.steps[1].match: a client that is kept at the old revision \
+             stays there whatever it asks for; put match into a step before the first weight"
+        ]
+    );
+    let mut shrinking = steps(json!([{"weight": 5}]), Router::Auto);
+    shrinking.canary.as_mut().unwrap().session_affinity = Some(StepAffinity::Cookie);
+    shrinking.stable_scale = Some(StableScale::Follow);
+    assert_eq!(
+        refusals(&exposure(json!([nginx()])), &shrinking),
+        [
+            "route old: router IngressNginx: strategy.stableScale: clients that are kept do not follow the weights, so \
+             pods of the old revision must not: use Full with canary.sessionAffinity"
+        ]
     );
 }
 

@@ -165,7 +165,8 @@ const NGINX_MIRROR: &str =
     "router IngressNginx cannot mirror: leave out mirrorPercent, or use a gateway or istio route";
 const NGINX_MATCH: &str = "router IngressNginx takes one entry of match, with one header or with one cookie of value \
                            always: write that, or use a gateway or istio route";
-const NO_AFFINITY: &str = "this router cannot keep a client at a revision: leave out canary.sessionAffinity";
+const NO_AFFINITY: &str = "this router cannot keep a client at a revision: leave out canary.sessionAffinity, or use \
+                           router IngressNginx";
 const EMPTY_STEP: &str =
     "a step needs one of weight, match, mirrorPercent, replicas, durationSeconds, pause or hooks";
 const EMPTY_MATCH: &str = "an entry of match needs headers, cookies or queryParams";
@@ -266,7 +267,7 @@ fn step_cases() -> Vec<Cel> {
     ];
     for (kind, routes) in [
         ("Service", json!({})),
-        ("IngressNginx", ingress),
+        ("Gateway", gateway),
         ("Istio", json!({"routes": [{"name": "public", "istio": {}}]})),
     ] {
         let mut more = router(kind, &routes);

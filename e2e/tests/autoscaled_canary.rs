@@ -80,10 +80,13 @@ async fn assert_follows_bounds(
     landed: i32,
 ) {
     metrics::start();
-    let stable = s.deploy(first).await.stable().unwrap();
+    // Else it takes minutes to take pods away.
+    let at_once = json!({"autoscaling": {"behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}}}});
+    let first = first.clone().spec(at_once);
+    let stable = s.deploy(&first).await.stable().unwrap();
     metrics::utilization(s, "web", "cpu").await;
     let load = s.load("web").await;
-    s.apply(&first.clone().version("1.1.0")).await;
+    s.apply(&first.version("1.1.0")).await;
     let found = sized(s, 1, &stable, before).await;
     assert_eq!(found.said().desired_replicas, 2);
     let deployments = s.record::<Deployment>();
@@ -96,7 +99,6 @@ async fn assert_follows_bounds(
     let candidate = scaled.candidate().unwrap();
     // What is more for a time is more for good: nothing was made to be taken away.
     assert_eq!([&stable, &candidate].map(|name| most(&deployments, name)), after);
-    let [scaled_stable, _] = after;
     // The autoscaler says so too.
     let scaled = s
         .wait_for("web", "to be scaled by the autoscaler", |found| {
@@ -115,7 +117,8 @@ async fn assert_follows_bounds(
     assert_eq!(after.stable().unwrap(), candidate);
     assert_eq!(asked_by_autoscaler(s).await, 4);
     assert_eq!(most(&deployments, &candidate), landed);
-    assert_eq!(most(&deployments, &stable), scaled_stable);
+    // As the way back from the bake it is as large, and never larger.
+    assert!(most(&deployments, &stable) <= landed);
     load.stop().assert_spotless();
 }
 

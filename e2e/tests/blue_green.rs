@@ -100,13 +100,14 @@ async fn assert_flips(s: &Scenario, first: &Manifest, requests: &Requests) {
     let (mut sum, mut repeated) = (0, 0);
     for load in loads {
         let tally = load.stop();
-        tally.assert_spotless();
+        // By the Gateway nothing is sent a second time; by the Service the pods that were taken back ended, and the old ones.
+        tally.assert_spotless_but_for(2 * REPLICAS as u64);
         sum += tally.sent();
         repeated += tally.repeated;
     }
     say(&format!(
-        "measured: {}: {sum} requests over a flip, a way back and a flip, none failed; {repeated} on connections that ended with \
-         their pod",
+        "measured: {}: {sum} requests over a flip, a way back and a flip, none failed; {repeated} were sent a second time, on \
+         connections that ended with their pod",
         s.name
     ));
 }

@@ -51,7 +51,9 @@ async fn unannotate(s: &Scenario, verb: &str) {
 #[test]
 fn promote_ends_the_step_that_it_names_and_what_is_stale_is_told_once() {
     scenario("command-promote").run(async |s| {
-        let first = service(by_hand(&[25, 50]));
+        // Long enough to say something in; then the next one comes, whatever has been said.
+        let steps = json!([{"weight": 25, "durationSeconds": 10}, {"weight": 50, "pause": "Manual"}]);
+        let first = service(steps);
         s.deploy(&first).await;
         s.apply(&first.version("1.1.0")).await;
         let one = in_force(s, "web", 1).await;
@@ -68,15 +70,8 @@ fn promote_ends_the_step_that_it_names_and_what_is_stale_is_told_once() {
             outcome(&found, "promote"),
             Some((early.clone(), CommandOutcome::Ignored))
         );
-        assert_stays(s, "step 1", |found| is_in_force(found, 1)).await;
-
-        promote(s, &one).await;
         let two = in_force(s, "web", 2).await;
-        assert_eq!(
-            outcome(&two, "promote"),
-            Some((step_value(&one), CommandOutcome::Done))
-        );
-        // What was carried out is not stale.
+        assert_eq!(step_value(&two), early);
         assert_stays(s, "step 2", |found| is_in_force(found, 2)).await;
         assert_eq!(s.notes("CommandIgnored").await.len(), 1);
         let other = "web-other/1/2";
@@ -86,9 +81,15 @@ fn promote_ends_the_step_that_it_names_and_what_is_stale_is_told_once() {
         s.restart_operator().await;
         assert_stays(s, "step 2", |found| is_in_force(found, 2)).await;
         assert_eq!(s.notes("CommandIgnored").await.len(), 2);
+        // The same value, said again after another one: now it is for the step that has come.
         promote(s, &two).await;
         let after = s.healthy("web").await;
         assert_eq!(after.stable(), rollout(&two).candidate);
+        assert_eq!(
+            outcome(&after, "promote"),
+            Some((step_value(&two), CommandOutcome::Done))
+        );
+        // What was carried out is not stale.
         assert_eq!(s.notes("CommandIgnored").await.len(), 2);
     });
 }

@@ -367,7 +367,7 @@ fn a_webhook_is_called_until_it_says_yes_and_traffic_waits_for_it() {
         );
         let body = json!({
             "service": "web", "namespace": s.namespace, "revision": found.candidate().unwrap(), "stable": stable,
-            "trial": rollout(&found).trial, "step": 2, "hook": "gate",
+            "trial": rollout(&found).trial, "step": 2, "stepDigest": rollout(&found).step_digest, "hook": "gate",
         });
         for call in &calls {
             assert_eq!((call.method.as_str(), call.path.as_str()), ("POST", "/gate/s3cret"));

@@ -54,9 +54,14 @@ fn making_a_service_costs_its_children_and_two_status_writes() {
             requests.len()
         ));
         let status = counts.remove("microservices/status").unwrap_or_default();
+        // One at the start and one at the end. Pods that take longer are counted in between, every five seconds at most.
+        let took = requests
+            .last()
+            .map(|last| last.received.duration_since(requests[0].received));
+        let between = took.map_or(0, |took| usize::try_from(took.as_secs() / 5).unwrap());
         assert!(
-            (1..=2).contains(&status),
-            "{status} status writes: {:?}",
+            (1..=2 + between).contains(&status),
+            "{status} status writes in {took:?}: {:?}",
             brief(&requests)
         );
         let children = [

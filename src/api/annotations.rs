@@ -10,7 +10,7 @@ pub const REFRESH: &str = "microservice.dev/refresh";
 pub const RETRY: &str = "microservice.dev/retry";
 /// `<revision to leave>/<revision to return to>`: go back, and stay there.
 pub const ROLLBACK: &str = "microservice.dev/rollback";
-/// `<revision>/<trial>/<step>`: end the wait of this step.
+/// `<revision>/<trial>/<step>`: end the wait of this step; with `/coarse`: let it begin although its pods are too few.
 pub const PROMOTE: &str = "microservice.dev/promote";
 /// `<revision>/<trial>`: skip all steps that are left.
 pub const PROMOTE_FULL: &str = "microservice.dev/promote-full";
@@ -33,6 +33,8 @@ pub const VERDICT: &str = "microservice.dev/verdict";
 pub const PROMOTED: &str = "microservice.dev/promoted";
 /// On a record: that the Jobs before its first pod have succeeded.
 pub const PRE_DEPLOYED: &str = "microservice.dev/pre-deployed";
+/// On a record: the highest number that a trial of the revision has had.
+pub const TRIAL: &str = "microservice.dev/trial";
 /// On a record: the fields of scope A that were last in force for the revision, as JSON.
 pub const EXPOSURE: &str = "microservice.dev/exposure";
 

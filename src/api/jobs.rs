@@ -85,7 +85,7 @@ pub struct Hook {
     pub webhook: Option<Webhook>,
 }
 
-/// A call over HTTP: POST with a JSON body that names service, namespace, revision, stable, trial, step and hook.
+/// A call over HTTP: POST with a JSON body that names service, namespace, revision, stable, trial, step, stepDigest (of what the step says) and hook.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Webhook {

@@ -13,7 +13,7 @@ pub struct Canary {
     /// The steps, in order. Where they are edited while a rollout is under way, it goes on at the step that it is in; where that one is gone or changed, at the first step with at least the present weight, else at the last one.
     #[schemars(length(min = 1, max = 20), extend("x-kubernetes-list-type" = "atomic"))]
     pub steps: Vec<CanaryStep>,
-    /// Keeps a client at the revision that it was sent to first, by a cookie, where the router can. Default: Disabled.
+    /// Keeps a client at the revision that it was sent to first, by a cookie, while both have a share. Weights are then those of new clients. Router IngressNginx alone can; for others RoutesReady says so. Default: Disabled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_affinity: Option<StepAffinity>,
 }

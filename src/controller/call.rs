@@ -409,6 +409,7 @@ mod tests {
             stable: "orders-a",
             trial: 1,
             step: 2,
+            step_digest: "k2",
             hook: "smoke",
         };
         Call::new(webhook, &subject)
@@ -509,7 +510,7 @@ mod tests {
             &called.url,
             json!({"headers": {"Authorization": "Bearer x", "x-a": "b"}}),
         );
-        assert_eq!(call.key, "orders-b/1/2/smoke");
+        assert_eq!(call.key, "orders-b/1/2/k2/smoke");
         assert_eq!(outcome(&call).await, CallOutcome::Succeeded);
         let request = called.request().await;
         let (head, body) = request.split_once("\r\n\r\n").unwrap();
@@ -528,7 +529,7 @@ mod tests {
         assert_eq!(
             body,
             json!({"service": "orders", "namespace": "shop", "revision": "orders-b", "stable": "orders-a",
-                "trial": 1, "step": 2, "hook": "smoke"})
+                "trial": 1, "step": 2, "stepDigest": "k2", "hook": "smoke"})
         );
     }
 

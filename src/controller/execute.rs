@@ -369,15 +369,16 @@ async fn delete_child(context: &Context, key: &ServiceKey, delete: &Delete) -> R
     context
         .metrics
         .wrote(delete.kind.kind(), WriteVerb::Delete, outcome_of(&result));
-    let gone = match result {
-        Ok(_) => true,
-        Err(Error::Api(status)) if status.code == 404 || status.code == 409 => true,
+    match result {
+        Ok(_) => {}
+        Err(Error::Api(status)) if status.code == 404 || status.code == 409 => {}
         Err(error) => match classify(&error) {
-            WriteError::Conflict => true,
+            WriteError::Conflict => {}
             refused @ WriteError::Refused(..) => return Err(refused),
         },
-    };
-    if let (true, Some(cache)) = (gone, context.caches.children.get(&delete.kind)) {
+    }
+    // It is gone, or another one by now.
+    if let Some(cache) = context.caches.children.get(&delete.kind) {
         tracing::debug!(service = %key, kind = delete.kind.kind(), child = %delete.name, "deleted");
         cache.deleted(&key.namespace, &delete.name, &delete.uid);
     }

@@ -118,6 +118,7 @@ pub async fn reconcile(context: &Context, key: &ServiceKey, occasion: Occasion) 
             }
             Err(error) => {
                 tracing::warn!(service = %key, error = %super::error::words(&error), "a tracked source cannot be read");
+                wake(context, context.slots.pass_over(key));
                 return Outcome::Failed {
                     generation: known_generation(context, key),
                 };
@@ -144,6 +145,10 @@ pub async fn reconcile(context: &Context, key: &ServiceKey, occasion: Occasion) 
                 // Nothing may act on a decision that is not durable.
                 Err(WriteError::Refused(_, message)) => {
                     tracing::warn!(service = %key, %message, "a decision cannot be written to the status; nothing is done about it yet");
+                    if plan.begins_rollout() {
+                        // It has not begun: others may.
+                        give_way(context, key, Need::Nothing);
+                    }
                     return Outcome::Failed {
                         generation: observed.generation(),
                     };
@@ -172,14 +177,19 @@ fn plan_in_turn(
             planned = plan(&observed, now);
         }
     }
-    let need = Need::of(&planned.status, observed.slot != Slot::Free);
+    let need = Need::of(&planned.status, observed.slot);
     give_way(context, key, need);
     (observed, planned)
 }
 
 /// Notes what a service needs; others may have waited for it.
 fn give_way(context: &Context, key: &ServiceKey, need: Need) {
-    for next in context.slots.note(key, need) {
+    wake(context, context.slots.note(key, need));
+}
+
+/// Asks for another look at these.
+fn wake(context: &Context, services: Vec<ServiceKey>) {
+    for next in services {
         // The queue ends with the process only.
         let _ = context.triggers.send(next);
     }

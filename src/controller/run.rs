@@ -20,6 +20,7 @@ use super::sources::Contents;
 use super::streams::{Caches, Watching};
 use super::worker::Worker;
 use crate::http::Readiness;
+use crate::rollout::Slot;
 use crate::telemetry::Metrics;
 
 /// Writes in flight. An API server gets no faster beyond a few, but writes that hang until their time is over must not
@@ -106,7 +107,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) {
         .into_iter()
         .filter(|service| {
             let status = service.service.status.as_ref();
-            status.is_some_and(|status| Need::of(status, false) == Need::Place)
+            status.is_some_and(|status| Need::of(status, Slot::Free) == Need::Place)
         })
         .filter_map(|service| service.service());
     let slots = Arc::new(Slots::new(options.max_rollouts, under_way));

@@ -33,6 +33,8 @@ pub enum JobPurpose<'a> {
         trial: i32,
         /// The step that waits for it, counted as in the status.
         step: i32,
+        /// The digest of what that step does: after an edit another one may have its number.
+        goal: &'a str,
         /// The revision that the service rests on.
         stable: &'a str,
     },
@@ -40,7 +42,8 @@ pub enum JobPurpose<'a> {
 
 /// The name of a Job: `<revision>-<6 characters of a digest of purpose and name>`, at most 63 characters.
 ///
-/// What runs is no part of it: a Job that has begun is the Job, also where the strategy is edited meanwhile.
+/// What runs is no part of it: a Job that has begun is the Job, also where it is edited meanwhile. What the step of a hook
+/// does is: a step that is edited to do something else is another step.
 pub fn job_name(revision: &str, name: &str, purpose: JobPurpose<'_>) -> String {
     let content = json!([to_json(&purpose), name]);
     format!(

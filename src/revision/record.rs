@@ -72,6 +72,8 @@ pub struct RecordNotes {
     pub exposure: Option<ExposureSpec>,
     /// Whether the Jobs before its first pod have succeeded.
     pub pre_deployed: PreDeployed,
+    /// The highest number that a trial of it has had, however it ended; 0 before the first one.
+    pub trial: i32,
 }
 
 /// Whether the Jobs before a revision's first pod have succeeded. They run once per revision.
@@ -153,6 +155,9 @@ impl Record {
             promoted: note(annotations::PROMOTED).and_then(|v| v.parse().ok()),
             exposure: note(annotations::EXPOSURE).and_then(|v| serde_json::from_str(v).ok()),
             pre_deployed: PreDeployed::read(note(annotations::PRE_DEPLOYED)),
+            trial: note(annotations::TRIAL)
+                .and_then(|v| v.parse().ok())
+                .map_or(0, |trial: i32| trial.max(0)),
         };
         Ok(Self {
             name,
@@ -197,6 +202,9 @@ impl RecordNotes {
                 );
             }
             PreDeployed::No => {}
+        }
+        if self.trial > 0 {
+            notes.insert(annotations::TRIAL.to_owned(), self.trial.to_string());
         }
         notes
     }

@@ -1,4 +1,6 @@
-//! What people ask for by annotation. A value names what it means, so that a left-over one hits nothing.
+//! What people ask for by annotation. A value names what it means, so that a left-over one hits nothing. What is carried
+//! out once is noted in the status with its value, also where it hit nothing: that value is spent for as long as the
+//! annotation holds it.
 
 use super::observed::Observed;
 use crate::api::annotations;
@@ -50,14 +52,25 @@ pub fn rollback<'a>(observed: &'a Observed, serving: &str) -> Option<&'a str> {
 
 /// What somebody asks to return to and from, unless that was done already.
 pub fn pending_rollback(observed: &Observed) -> Option<&str> {
-    let value = observed.annotation(annotations::ROLLBACK)?;
-    let done = observed.service.status.as_ref().is_some_and(|status| {
+    pending(observed, ROLLBACK, annotations::ROLLBACK)
+}
+
+/// The value of a command that is carried out once, unless it is spent.
+pub fn pending<'a>(observed: &'a Observed, verb: &str, annotation: &str) -> Option<&'a str> {
+    let value = observed.annotation(annotation)?;
+    let spent = observed.service.status.as_ref().is_some_and(|status| {
         status
             .commands
             .iter()
-            .any(|command| command.verb == ROLLBACK && command.value == value)
+            .any(|command| command.verb == verb && command.value == value)
     });
-    (!done).then_some(value)
+    (!spent).then_some(value)
+}
+
+/// Whether nobody says a command any more: from then on its last value may be said again.
+pub fn withdrawn(observed: &Observed, verb: &str) -> bool {
+    let mut once = ONCE.iter().filter(|(known, _)| *known == verb);
+    once.any(|(_, annotation)| observed.annotation(annotation).is_none())
 }
 
 /// What a command names: a revision, which trial of it, and, for some, a step.
@@ -78,13 +91,18 @@ impl Named<'_> {
     pub fn step_value(&self, step: i32) -> String {
         format!("{}/{}/{step}", self.revision, self.trial)
     }
+    /// The value of a command for the weight alone that a step can only have coarsely.
+    pub fn coarse_value(&self, step: i32) -> String {
+        format!("{}/coarse", self.step_value(step))
+    }
 }
 
 /// Commands that are carried out once, with their annotations: what names something else is told to have been ignored.
-pub const ONCE: [(&str, &str); 3] = [
+pub const ONCE: [(&str, &str); 4] = [
     (PROMOTE, annotations::PROMOTE),
     (PROMOTE_FULL, annotations::PROMOTE_FULL),
     (ABORT, annotations::ABORT),
+    (ROLLBACK, annotations::ROLLBACK),
 ];
 
 /// Whether the rollout is told to stand still.

@@ -520,11 +520,19 @@ fn stepping(draft: &Draft<'_>, change: &Change, position: &Position) -> Allocati
         let sizes = step_sizes(draft, change, position, &goal);
         (sizes, serving(draft, &change.stable, &change.candidate))
     } else {
-        step_by_pods(draft, change, position, &goal, present)
+        let (sizes, traffic) = step_by_pods(draft, change, position, &goal, present);
+        let moving = position.in_force_at.is_none();
+        (
+            if moving && clock_stands(draft) {
+                at_rest(draft, change, sizes)
+            } else {
+                sizes
+            },
+            traffic,
+        )
     };
     let routes = draft.by_routes().then(|| match present {
-        // Nothing is there to take traffic.
-        _ if draft.counts(&change.stable).ready == 0 && draft.counts(&change.candidate).ready > 0 => {
+        _ if draft.counts(&change.candidate).ready > 0 && takes_nothing(draft, change) => {
             RouteTarget::only(&change.candidate)
         }
         Some(goal) => stepping::route_target(change, goal),
@@ -538,11 +546,35 @@ fn stepping(draft: &Draft<'_>, change: &Change, position: &Position) -> Allocati
     }
 }
 
+/// Whether the stable revision can take no traffic: nothing of it is ready, or what is ready again after the routes have
+/// left it is not known to them yet.
+fn takes_nothing(draft: &Draft<'_>, change: &Change) -> bool {
+    let left = draft.weight_by_routes(&change.candidate) >= 100;
+    draft.counts(&change.stable).ready == 0 || (left && draft.endpoints_of(&change.stable) == 0)
+}
+
+/// Sizes while nothing is to move: what there is, and more of the stable revision where more is wanted altogether.
+fn at_rest(draft: &Draft<'_>, change: &Change, towards: SizeTargets) -> SizeTargets {
+    let (old, new) = (
+        draft.size(&change.stable).asked,
+        draft.size(&change.candidate).asked,
+    );
+    if draft.wanted() == 0 {
+        return towards;
+    }
+    SizeTargets {
+        leaving: old.max(draft.wanted() - new),
+        coming: new,
+    }
+}
+
 /// Sizes where routes split the traffic, or nothing does.
 fn step_sizes(draft: &Draft<'_>, change: &Change, position: &Position, goal: &Goal) -> SizeTargets {
     let share = stepping::share(draft, change, goal);
     let (old, new) = (draft.size(&change.stable), draft.size(&change.candidate));
     let settled = position.in_force_at.is_some();
+    // A share that went down to nothing: what is on its way is still to be answered.
+    let left = settled && (!draft.by_routes() || goal.sends_requests() || draft.routes_rest());
     let needed = match position.stage {
         // Whatever the promotion lands on, its pods are the candidate's.
         Stage::Growing => stable_pods(draft, change, goal).min(old.asked.max(1)),
@@ -555,7 +587,7 @@ fn step_sizes(draft: &Draft<'_>, change: &Change, position: &Position, goal: &Go
         } else {
             needed.max(old.asked.min(draft.wanted()))
         },
-        coming: if settled {
+        coming: if left {
             share.candidate
         } else {
             share.candidate.max(new.asked.min(draft.wanted()))
@@ -668,11 +700,11 @@ fn step_words(draft: &Draft<'_>, change: &Change, position: &Position, goal: &Go
 
 fn promoting(draft: &Draft<'_>, change: &Change) -> Allocation {
     let old = draft.size(&change.stable);
-    // What serves nothing only stands in the way; what does stays until traffic has moved, and a while longer where
-    // it flips.
-    let flips = draft.pace(&change.stable, &change.candidate) == Pace::FullSize;
-    let stays = old.counts.ready > 0 && (flips || !draft.selects_only(&change.candidate));
-    let leaving = if stays { old.asked.min(draft.wanted()) } else { 0 };
+    let leaving = if stays_while_promoting(draft, change) || clock_stands(draft) {
+        old.asked.min(draft.wanted())
+    } else {
+        0
+    };
     let (traffic, routes, moving) = promoting_ways(draft, change);
     let waiting = if draft.counts(&change.candidate).ready < draft.wanted() {
         pods_ready(draft, &change.candidate)
@@ -702,6 +734,21 @@ fn promoting(draft: &Draft<'_>, change: &Change) -> Allocation {
     }
 }
 
+/// Whether the stable revision keeps its pods while the traffic moves to the candidate.
+fn stays_while_promoting(draft: &Draft<'_>, change: &Change) -> bool {
+    let serves = draft.counts(&change.stable).ready > 0;
+    match change.course {
+        // What serves nothing only stands in the way; what does stays until traffic has moved, and a while longer where it
+        // flips.
+        Course::Exchange => {
+            let flips = draft.pace(&change.stable, &change.candidate) == Pace::FullSize;
+            serves && (flips || !draft.selects_only(&change.candidate))
+        }
+        // It is the way back, also after a moment in which none of it was ready.
+        Course::Steps(_) | Course::FullSize => serves || room(draft, &change.candidate) == Room::Enough,
+    }
+}
+
 /// The routes move first; the root Service, which callers in the cluster use, follows when they are in force.
 fn promoting_ways(
     draft: &Draft<'_>,
@@ -715,7 +762,8 @@ fn promoting_ways(
     let standing = draft.routes(&all);
     let nothing_else = draft.counts(&change.stable).ready == 0;
     let may_move = !matches!(standing, RoutesStanding::Unwritten(_))
-        || (draft.settled(&change.candidate) >= draft.wanted()
+        || (!clock_stands(draft)
+            && draft.settled(&change.candidate) >= draft.wanted()
             && draft.endpoints_of(&change.candidate) >= draft.wanted())
         || (nothing_else && draft.counts(&change.candidate).ready > 0);
     if draft.counts(&change.candidate).ready == 0 && !nothing_else {
@@ -753,7 +801,7 @@ fn promoting_ways(
 fn baking(draft: &Draft<'_>, change: &Change) -> Allocation {
     let since = draft.situation.since.unwrap_or(draft.now);
     let drained = later(since, draft.drain_seconds()) <= draft.now
-        && draft.selects_only(&change.candidate)
+        && (!draft.served() || draft.selects_only(&change.candidate))
         && (!draft.by_routes() || draft.routes_rest());
     let (old, new) = (draft.size(&change.stable), draft.size(&change.candidate));
     let stays = old.counts.ready > 0 && (!drained || new.counts.ready == 0);
@@ -786,17 +834,17 @@ fn returning(draft: &Draft<'_>, back: &Return) -> Allocation {
     let wanted = draft.wanted();
     let failed = draft.size(&back.candidate);
     let pace = draft.pace(&back.candidate, &back.stable);
-    let mut targets = go_home(
-        pace,
-        wanted,
-        failed,
-        size_in_traffic(draft, &back.stable),
-        room(draft, &back.stable),
-    );
+    let room = room(draft, &back.stable);
+    let mut targets = go_home(pace, wanted, failed, size_in_traffic(draft, &back.stable), room);
     let (traffic, routes) = homeward(draft, back, pace);
-    // Ready pods end only when no request can be on its way to them any more.
-    if failed.counts.ready > 0 && !left_by_routes(draft, back) {
-        targets.leaving = targets.leaving.max(failed.asked);
+    if failed.counts.ready > 0 {
+        let left = left_by_routes(draft, back);
+        if left && draft.by_routes() {
+            targets.leaving = 0;
+        } else if !left && room == Room::Enough {
+            // Ready pods end only when no request can be on its way to them any more, unless nothing else makes room.
+            targets.leaving = targets.leaving.max(failed.asked);
+        }
     }
     Allocation {
         sizes: both(&back.candidate, &back.stable, targets),
@@ -848,45 +896,89 @@ fn room(draft: &Draft<'_>, home: &str) -> Room {
     }
 }
 
-/// Who gets traffic on the way back: home alone as soon as it is warm enough, or nobody else serves; until then both,
-/// or, where pods of both cannot stand behind one Service, whoever serves more. Routes keep what they have until then.
+/// Who gets traffic on the way back.
 fn homeward(draft: &Draft<'_>, back: &Return, pace: Pace) -> (TrafficTarget, Option<RouteTarget>) {
+    if draft.by_routes() {
+        let (traffic, routes) = homeward_by_routes(draft, back);
+        (traffic, Some(routes))
+    } else {
+        (homeward_by_pods(draft, back, pace), None)
+    }
+}
+
+/// Home gets what it can carry, and never less than it has; what is left over stays where it is.
+fn homeward_by_routes(draft: &Draft<'_>, back: &Return) -> (TrafficTarget, RouteTarget) {
+    let only = |name: &String| TrafficTarget::Only(name.clone());
+    let ready = |name: &String| draft.counts(name).ready > 0;
+    if !ready(&back.candidate) {
+        return (only(&back.stable), back.home());
+    }
+    if !ready(&back.stable) {
+        return (only(&back.candidate), RouteTarget::only(&back.candidate));
+    }
+    let kept = given_by_routes(draft, &back.candidate).min(100 - carried_at_home(draft, back));
+    if kept == 0 {
+        return (only(&back.stable), back.home());
+    }
+    let routes = if kept >= 100 {
+        RouteTarget::only(&back.candidate)
+    } else {
+        RouteTarget {
+            rest: back.stable.clone(),
+            share: Some(RevisionShare {
+                revision: back.candidate.clone(),
+                goal: Goal::share(kept),
+            }),
+        }
+    };
+    let root = if draft.selects_only(&back.candidate) {
+        &back.candidate
+    } else {
+        &back.stable
+    };
+    (only(root), routes)
+}
+
+/// The share in percent that the routes give a revision, by its own Service or by the root Service.
+fn given_by_routes(draft: &Draft<'_>, revision: &str) -> i32 {
+    let own = draft.weight_by_routes(revision);
+    if draft.selects_only(revision) {
+        own.max(draft.weight_by_routes(draft.observed.name()))
+    } else {
+        own
+    }
+}
+
+/// The share of the traffic in percent that the pods of the revision that is returned to can carry: all of it with
+/// three quarters of them, which leaves each a third more to do, as autoscalers leave room for; with fewer what is
+/// theirs, in tens, so that a slow start costs ten writes at most.
+fn carried_at_home(draft: &Draft<'_>, back: &Return) -> i32 {
+    let wanted = draft.wanted();
+    let service = draft.route_service(&back.stable);
+    let able = if service == back.stable {
+        // Requests that a gateway sends before it knows the endpoints are lost.
+        draft.settled(&service).min(draft.endpoints_of(&service))
+    } else {
+        draft.counts(&back.stable).ready
+    };
+    if 4 * able >= 3 * wanted {
+        100
+    } else {
+        10 * (10 * able / wanted)
+    }
+}
+
+/// Home alone as soon as it is warm enough, where it is alone already, or where nobody else serves; until then both, or,
+/// where pods of both cannot stand behind one Service, whoever serves more.
+fn homeward_by_pods(draft: &Draft<'_>, back: &Return, pace: Pace) -> TrafficTarget {
     let (failed, home) = (
         draft.counts(&back.candidate).ready,
         draft.counts(&back.stable).ready,
     );
-    let below = if draft.by_routes() { 0 } else { draft.surge().below };
-    let warm = home > 0 && home >= draft.wanted() - below;
-    let only = |name: &String| TrafficTarget::Only(name.clone());
-    if draft.by_routes() {
-        let routable = warm && draft.endpoints_of(&draft.route_service(&back.stable)) > 0
-            || draft.route_service(&back.stable) != back.stable;
-        // What has left does not come back because more pods are wanted by now, or one of them is lost.
-        let left = home > 0 && !draft.routed(&back.candidate);
-        if failed == 0 || back.weight == 0 || (warm && routable) || left {
-            return (only(&back.stable), Some(back.home()));
-        }
-        let unknown = draft.endpoints_of(&back.stable) == 0 && !draft.routed(&back.stable);
-        let keeps = if back.weight >= 100 || home == 0 || unknown {
-            RouteTarget::only(&back.candidate)
-        } else {
-            RouteTarget {
-                rest: back.stable.clone(),
-                share: Some(RevisionShare {
-                    revision: back.candidate.clone(),
-                    goal: Goal::share(back.weight),
-                }),
-            }
-        };
-        let root = if draft.selects_only(&back.candidate) || home == 0 {
-            &back.candidate
-        } else {
-            &back.stable
-        };
-        return (only(root), Some(keeps));
-    }
-    if warm || failed == 0 || pace == Pace::OneAtATime {
-        return (only(&back.stable), None);
+    let warm = home > 0 && home >= draft.wanted() - draft.surge().below;
+    let alone = home > 0 && draft.selects_only(&back.stable);
+    if warm || alone || failed == 0 || pace == Pace::OneAtATime {
+        return TrafficTarget::Only(back.stable.clone());
     }
     if draft.stray_pods() > 0 || draft.compatible(&back.candidate, &back.stable) == Compatibility::OneAtATime
     {
@@ -895,7 +987,7 @@ fn homeward(draft: &Draft<'_>, back: &Return, pace: Pace) -> (TrafficTarget, Opt
         } else {
             &back.candidate
         };
-        return (only(serving), None);
+        return TrafficTarget::Only(serving.clone());
     }
-    (TrafficTarget::Shared, None)
+    TrafficTarget::Shared
 }

@@ -338,9 +338,10 @@ impl<'a> Draft<'a> {
         image.is_some_and(|record| commands::expedited(self.observed, revision, record.image()))
     }
 
-    /// Whether a command with this value is there and has not been carried out.
-    pub fn asked(&self, annotation: &str, value: &str) -> bool {
-        self.observed.annotation(annotation) == Some(value)
+    /// Whether a command with this value is there, and is neither carried out nor told to hit nothing.
+    pub fn asked(&self, verb: &str, annotation: &str, value: &str) -> bool {
+        let noted = |c: &CommandStatus| c.verb == verb && c.value == value;
+        commands::pending(self.observed, verb, annotation) == Some(value) && !self.commands.iter().any(noted)
     }
 
     /// Notes that a command was carried out, once.
@@ -576,9 +577,17 @@ impl<'a> Draft<'a> {
         )
     }
 
-    /// The end of the pause before the next trial.
+    /// The end of the pause before the next trial: longer with each trial in a row that was taken back.
     pub fn retry_at(&self) -> Timestamp {
-        let doublings = u32::try_from(self.situation.trial.saturating_sub(1).clamp(0, 16)).unwrap_or(16);
+        let status = self.observed.service.status.as_ref();
+        let before = status.map(|status| status.history.iter()).into_iter().flatten();
+        let mut ended = self.ended.iter().rev().chain(before);
+        let failed = ended.next().map_or(0, |last| {
+            let again =
+                |entry: &&HistoryEntry| (&entry.revision, &entry.outcome) == (&last.revision, &last.outcome);
+            ended.take_while(again).count()
+        });
+        let doublings = u32::try_from(failed).unwrap_or(u32::MAX).min(16);
         later(self.now, (RETRY_SECONDS << doublings).min(RETRY_SECONDS_MAX))
     }
 
@@ -587,9 +596,13 @@ impl<'a> Draft<'a> {
         self.observed.spec().operation.suspend
     }
 
-    /// The revision that a person asks to return to from `serving`.
+    /// The revision that a person asks to return to from `serving`, unless that was just carried out, or just told to hit
+    /// nothing.
     pub fn rollback_to(&self, serving: &str) -> Option<String> {
-        commands::rollback(self.observed, serving).map(str::to_owned)
+        let to = commands::rollback(self.observed, serving)?;
+        let value = format!("{serving}/{to}");
+        let noted = |c: &CommandStatus| c.verb == commands::ROLLBACK && c.value == value;
+        (!self.commands.iter().any(noted)).then(|| to.to_owned())
     }
 
     /// Asks for another planning at a time.

@@ -94,7 +94,7 @@ pub enum Step {
 /// the key's parts in the body and can tell.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Call {
-    /// Identifies it within the service: revision, trial, step and hook.
+    /// Identifies it within the service: revision, trial, step, what the step does, and hook.
     pub key: String,
     /// Whom to call, and how patiently.
     pub webhook: Webhook,
@@ -115,6 +115,7 @@ impl Call {
 
 /// What a call is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct CallSubject<'a> {
     /// The name of the Microservice.
     pub service: &'a str,
@@ -128,14 +129,24 @@ pub struct CallSubject<'a> {
     pub trial: i32,
     /// The step that waits for the call, counted as in the status.
     pub step: i32,
+    /// The digest of what that step does, as in the status: after an edit another one may have its number.
+    pub step_digest: &'a str,
     /// The name of the hook.
     pub hook: &'a str,
 }
 
 impl CallSubject<'_> {
-    /// `<revision>/<trial>/<step>/<hook>`.
+    /// `<revision>/<trial>/<step>/<what the step does>/<hook>`.
     pub fn key(&self) -> String {
-        format!("{}/{}/{}/{}", self.revision, self.trial, self.step, self.hook)
+        let Self {
+            revision,
+            trial,
+            step,
+            step_digest,
+            hook,
+            ..
+        } = self;
+        format!("{revision}/{trial}/{step}/{step_digest}/{hook}")
     }
 }
 
@@ -613,14 +624,15 @@ mod tests {
             stable: "orders-a",
             trial: 3,
             step: 1,
+            step_digest: "k2",
             hook: "load",
         };
         let call = Call::new(Webhook::default(), &subject);
-        assert_eq!(call.key, "orders-b/3/1/load");
+        assert_eq!(call.key, "orders-b/3/1/k2/load");
         assert_eq!(
             call.body,
             json!({"service": "orders", "namespace": "shop", "revision": "orders-b", "stable": "orders-a",
-                "trial": 3, "step": 1, "hook": "load"})
+                "trial": 3, "step": 1, "stepDigest": "k2", "hook": "load"})
         );
     }
 }

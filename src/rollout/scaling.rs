@@ -195,6 +195,18 @@ pub fn landing(observed: &Observed, carrying: i32) -> Option<i32> {
 pub fn managed_by_git(observed: &Observed) -> Option<(&'static str, String)> {
     let Scaling { wanted, source, .. } = Scaling::of(observed);
     let replicas = observed.spec().operation.replicas;
+    if source? == ReplicasSource::Carried {
+        let failure = observed.scale_failure.as_ref()?;
+        return Some((
+            "Held",
+            format!(
+                "under autoscaling a promotion landed on the {wanted} pods that carried the traffic, which could not be \
+                 written back to spec.replicas ({replicas}): {}. Until it is, no lower number of the autoscaler is \
+                 followed",
+                failure.message
+            ),
+        ));
+    }
     let asked = match &observed.replicas_holder {
         ReplicasHolder::Manifest { manager } => format!("{manager} set spec.replicas to {replicas}"),
         ReplicasHolder::Nobody => {

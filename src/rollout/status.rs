@@ -956,6 +956,7 @@ fn rollout(draft: &Draft<'_>, wanted: &Desired) -> Option<RolloutStatus> {
 
 fn commands(draft: &Draft<'_>, before: &MicroserviceStatus) -> Vec<crate::api::CommandStatus> {
     let mut commands = before.commands.clone();
+    commands.retain(|c| !super::commands::withdrawn(draft.observed, &c.verb));
     for done in &draft.commands {
         commands.retain(|c| c.verb != done.verb);
         commands.push(done.clone());

@@ -16,7 +16,7 @@ use super::traffic::{RouteTarget, RoutesStanding};
 use super::transition::{self, past_deadline, reject};
 use super::work::{self, WorkStanding};
 use crate::api::{Blame, CoarseWeights, CommandOutcome, StableHealth, annotations};
-use crate::health::Fault;
+use crate::health::{Fault, PodSnapshot, Readied, Readiness, Standing};
 
 /// How a step stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -191,13 +191,14 @@ pub fn hooks_are_due(draft: &Draft<'_>, change: &Change, position: &Position) ->
 
 /// Where pods are too few for the weight, and the strategy wants a person to know: `None` where one has said promote.
 fn coarse(draft: &Draft<'_>, change: &Change, goal: &Goal) -> Option<StepStanding> {
-    if !is_coarse(draft, change, goal) || promoted(draft, change) {
+    if !is_coarse(draft, change, goal) || asked_to_begin(draft, change, goal) {
         return None;
     }
+    let value = coarse_word(draft, change, goal).unwrap_or_default();
     let share = share(draft, change, goal);
     let effective = share.percent();
     let words = format!(
-        "a person: {} of {} pods get {effective} % instead of {} %; say promote to go on so, raise replicas, or set \
+        "a person: {} of {} pods get {effective} % instead of {} %; promote {value} to go on so, raise replicas, or set \
          coarseWeights",
         share.candidate,
         share.candidate.saturating_add(share.stable),
@@ -222,13 +223,42 @@ fn is_coarse(draft: &Draft<'_>, change: &Change, goal: &Goal) -> bool {
         && share(draft, change, goal).percent() > 2 * goal.weight
 }
 
+/// What a person is to say for a coarse step to begin. Where the step ends by a person's word as well, that is another
+/// one: a word that began it is not to end it.
+fn coarse_word(draft: &Draft<'_>, change: &Change, goal: &Goal) -> Option<String> {
+    let (number, named) = (number(change)?, draft.named(&change.candidate));
+    Some(match goal.end {
+        GoalEnd::Person => named.coarse_value(number),
+        GoalEnd::Time => named.step_value(number),
+    })
+}
+
+/// Whether a person lets a coarse step begin.
+fn asked_to_begin(draft: &Draft<'_>, change: &Change, goal: &Goal) -> bool {
+    let word = coarse_word(draft, change, goal);
+    word.is_some_and(|word| draft.asked(commands::PROMOTE, annotations::PROMOTE, &word))
+}
+
+/// Whether a promote of this value is for the present step.
+pub fn is_for_step(draft: &Draft<'_>, change: &Change, value: &str) -> bool {
+    let Some(number) = number(change) else {
+        return false;
+    };
+    let named = draft.named(&change.candidate);
+    let begins = match &change.course {
+        Course::Steps(position) => position.in_force_at.is_none(),
+        Course::Exchange | Course::FullSize => false,
+    };
+    value == named.step_value(number) || (begins && value == named.coarse_value(number))
+}
+
 /// Whether a person has said promote for the present step.
 fn promoted(draft: &Draft<'_>, change: &Change) -> bool {
     let Some(number) = number(change) else {
         return false;
     };
     let value = draft.named(&change.candidate).step_value(number);
-    draft.asked(annotations::PROMOTE, &value)
+    draft.asked(commands::PROMOTE, annotations::PROMOTE, &value)
 }
 
 /// How the present step stands.
@@ -296,11 +326,45 @@ pub fn standing(draft: &Draft<'_>, change: &Change, position: &Position) -> Step
         );
         return StepStanding::waiting(WaitingOn::Traffic, words);
     }
+    let listed = draft
+        .observed
+        .endpoints
+        .ready
+        .get(&change.candidate)
+        .copied()
+        .unwrap_or(0);
+    if position.in_force_at.is_none() && listed < share.candidate {
+        let words = format!(
+            "{listed} of {} endpoints of Service {} to be those of {}",
+            share.candidate,
+            draft.observed.name(),
+            change.candidate
+        );
+        return StepStanding::waiting(WaitingOn::Traffic, words);
+    }
     StepStanding::InForce
 }
 
+/// For how many seconds all pods of the stable revision may be unready before the candidate takes its place for good. A
+/// dependency that stumbles costs all of them their readiness for as long as one probe; traffic need not wait for that.
+const BLIP_SECONDS: i64 = 5;
+
+/// From when on the stable revision counts as gone; `None` where it has a ready pod.
+pub fn gone_at(draft: &Draft<'_>, stable: &str) -> Option<Timestamp> {
+    let lost_at = |pod: &PodSnapshot| match &pod.readiness {
+        Readiness::NotReady {
+            since,
+            was: Readied::Once,
+            ..
+        } if pod.standing == Standing::Live => Some(*since),
+        Readiness::NotReady { .. } | Readiness::Ready { .. } => None,
+    };
+    let last = draft.observed.pods_of(stable).iter().filter_map(lost_at).max();
+    (draft.counts(stable).ready == 0).then(|| last.map_or(Timestamp::MIN, |last| later(last, BLIP_SECONDS)))
+}
+
 /// Takes the edges of a course of steps.
-pub fn stepping(draft: &mut Draft<'_>, change: Change, position: Position) {
+pub fn stepping(draft: &mut Draft<'_>, mut change: Change, position: Position) {
     if let Some(moved) = repositioned(&draft.goals(), &position) {
         let moved = match moved.stage {
             Stage::Step { .. } => moved,
@@ -308,9 +372,14 @@ pub fn stepping(draft: &mut Draft<'_>, change: Change, position: Position) {
         };
         return enter(draft, Edge::Reposition, change, moved);
     }
-    let (stable, candidate) = (draft.counts(&change.stable), draft.counts(&change.candidate));
-    if stable.ready == 0 && candidate.ready > 0 && draft.stray_pods() == 0 {
-        return draft.enter(Edge::PromoteAtOnce, State::Promoting(change));
+    if draft.counts(&change.candidate).ready > 0
+        && draft.stray_pods() == 0
+        && let Some(gone) = gone_at(draft, &change.stable)
+    {
+        if gone <= draft.now {
+            return draft.enter(Edge::PromoteAtOnce, State::Promoting(change));
+        }
+        draft.wake(gone);
     }
     if position.stage != Stage::Growing && skipped(draft, &change) {
         let past = position_past(weight_given(draft, &change, &position));
@@ -318,7 +387,8 @@ pub fn stepping(draft: &mut Draft<'_>, change: Change, position: Position) {
     }
     draft.wake_for_settling(&change.candidate);
     draft.wake_for_routes();
-    let position = pass_hooks(draft, &change, position);
+    draft.wakes.extend(draft.rest_at());
+    let position = pass_hooks(draft, &mut change, position);
     match (standing(draft, &change, &position), position.in_force_at) {
         (StepStanding::InForce, None) => in_force(draft, change, position),
         (StepStanding::InForce, Some(since)) => {
@@ -348,13 +418,18 @@ pub fn stepping(draft: &mut Draft<'_>, change: Change, position: Position) {
     }
 }
 
-/// Notes that the hooks have succeeded: calls are remembered by a process only, and are not to be made again.
-fn pass_hooks(draft: &mut Draft<'_>, change: &Change, mut position: Position) -> Position {
+/// Notes that the hooks have succeeded: calls are remembered by a process only, and are not to be made again. The
+/// deadline begins anew with it, because hooks have limits of their own.
+fn pass_hooks(draft: &mut Draft<'_>, change: &mut Change, mut position: Position) -> Position {
     let due = position.hooks_passed_at.is_none() && !goal(draft, &position).hooks.is_empty();
     if due && work::hooks(draft, change) == WorkStanding::Done {
         position.hooks_passed_at = Some(draft.now);
+        change.progress.at = draft.now;
         if let Some(present) = draft.situation.state.position_mut() {
             present.hooks_passed_at = Some(draft.now);
+        }
+        if let Some(progress) = draft.situation.state.progress_mut() {
+            progress.at = draft.now;
         }
         draft.durable = Durable::Always;
     }
@@ -389,7 +464,7 @@ fn refuse_coarse(draft: &mut Draft<'_>, change: &Change, position: &Position) {
 
 fn skipped(draft: &mut Draft<'_>, change: &Change) -> bool {
     let value = draft.named(&change.candidate).trial_value();
-    if draft.asked(annotations::PROMOTE_FULL, &value) {
+    if draft.asked(commands::PROMOTE_FULL, annotations::PROMOTE_FULL, &value) {
         draft.done(commands::PROMOTE_FULL, value, CommandOutcome::Done);
         return true;
     }
@@ -400,6 +475,12 @@ fn in_force(draft: &mut Draft<'_>, change: Change, position: Position) {
     // Growing has no time of its own: it goes on in the same breath.
     if position.stage == Stage::Growing {
         return draft.enter(Edge::Promote, State::Promoting(change));
+    }
+    if let Some(word) = coarse_word(draft, &change, &goal(draft, &position))
+        && draft.asked(commands::PROMOTE, annotations::PROMOTE, &word)
+        && is_coarse(draft, &change, &goal(draft, &position))
+    {
+        draft.done(commands::PROMOTE, word, CommandOutcome::Done);
     }
     let now = draft.now;
     let position = Position {
@@ -423,11 +504,9 @@ fn end_of_step(draft: &mut Draft<'_>, change: Change, position: Position, since:
         let value = draft.named(&change.candidate).step_value(number);
         draft.done(commands::PROMOTE, value, CommandOutcome::Done);
     }
-    // A word that let a coarse step begin does not end it as well.
-    let by_word = promoted && !is_coarse(draft, &change, &goal);
     let cleared = judging::cleared(draft, &change);
     if goal.sends_requests()
-        && !by_word
+        && !promoted
         && at <= draft.now
         && let Some(missing) = judging::missing(draft, &change, at)
     {
@@ -438,8 +517,8 @@ fn end_of_step(draft: &mut Draft<'_>, change: Change, position: Position, since:
         return;
     }
     let over = match goal.end {
-        GoalEnd::Time => at <= draft.now || by_word || cleared,
-        GoalEnd::Person => by_word || (promoted && at <= draft.now),
+        GoalEnd::Time => at <= draft.now || promoted || cleared,
+        GoalEnd::Person => promoted,
     };
     if over {
         let next = position_after(&draft.goals(), &position);
@@ -462,6 +541,20 @@ pub fn waits_for_person(draft: &Draft<'_>, change: &Change, position: &Position)
     }
 }
 
+/// The pods that carry the traffic of the routes while the candidate has this share of it. Of the candidate's no more
+/// than that share needs: what a step has beside it (`replicas`, copies of requests) says nothing about the load.
+fn carrying(draft: &Draft<'_>, change: &Change, weight: i32) -> i32 {
+    let routed = |revision: &str| {
+        if draft.by_routes() && draft.routed(revision) {
+            draft.counts(revision).ready
+        } else {
+            0
+        }
+    };
+    let needed = (weight * draft.wanted() + 99) / 100;
+    routed(&change.stable) + routed(&change.candidate).min(needed)
+}
+
 /// Enters a position: what is ready already is no progress of the step.
 fn enter(draft: &mut Draft<'_>, edge: Edge, change: Change, position: Position) {
     let ready_high = draft.counts(&change.candidate).ready;
@@ -470,9 +563,7 @@ fn enter(draft: &mut Draft<'_>, edge: Edge, change: Change, position: Position) 
         ready_high,
     };
     if position.stage == Stage::Growing {
-        let both = [&change.stable, &change.candidate].into_iter();
-        let carrying = both.filter(|revision| draft.by_routes() && draft.routed(revision));
-        let carrying = carrying.map(|revision| draft.counts(revision).ready).sum();
+        let carrying = carrying(draft, &change, position.weight);
         draft.landing = scaling::landing(draft.observed, carrying);
     }
     let change = Change {

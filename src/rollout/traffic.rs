@@ -112,10 +112,7 @@ impl Draft<'_> {
         let stepped = match self.situation.state.course() {
             Some(RolloutCourse::Exchange) => false,
             // What has begun by pods ends so: routes that come in the middle lead to the root Service until then.
-            Some(RolloutCourse::FullSize | RolloutCourse::Steps) => {
-                let live = self.situation.state.live();
-                live.into_iter().any(|revision| self.has_own_service(revision))
-            }
+            Some(RolloutCourse::FullSize | RolloutCourse::Steps) => self.lives_apart(),
             None => matches!(
                 strategy.strategy_type(),
                 StrategyType::Canary | StrategyType::BlueGreen
@@ -133,10 +130,7 @@ impl Draft<'_> {
     pub fn router(&self) -> Router {
         let asked = self.observed.spec().operation.strategy().router();
         let begun = match self.situation.state.course() {
-            Some(RolloutCourse::FullSize | RolloutCourse::Steps) => {
-                let live = self.situation.state.live();
-                live.into_iter().any(|revision| self.has_own_service(revision))
-            }
+            Some(RolloutCourse::FullSize | RolloutCourse::Steps) => self.lives_apart(),
             Some(RolloutCourse::Exchange) | None => false,
         };
         if begun && asked == Router::Service {
@@ -185,6 +179,12 @@ impl Draft<'_> {
             .children
             .get(&(ChildKind::Service, revision.to_owned()));
         live.is_some_and(|live| live.ownership != Ownership::Foreign && live.deleting == Deleting::No)
+    }
+
+    /// Whether a live revision has a Service of its own: a rollout that has begun by routes.
+    fn lives_apart(&self) -> bool {
+        let live = self.situation.state.live();
+        live.into_iter().any(|revision| self.has_own_service(revision))
     }
 
     /// When gateways know a Service.

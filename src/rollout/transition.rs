@@ -201,6 +201,7 @@ fn make_records_good(draft: &mut Draft<'_>) {
 
 /// The same for the notes of the records: they follow from the state.
 fn make_notes_good(draft: &mut Draft<'_>) {
+    note_trial(draft);
     match draft.situation.state.clone() {
         State::Fresh => {}
         State::Starting { candidate, .. } => note_promoted(draft, &candidate),
@@ -220,6 +221,15 @@ fn make_notes_good(draft: &mut Draft<'_>) {
             note_promoted(draft, &back.stable);
             note_rejected(draft, &back.candidate, &back.cause);
         }
+    }
+}
+
+/// Which trial of the candidate this is.
+fn note_trial(draft: &mut Draft<'_>) {
+    let state = &draft.situation.state;
+    let candidate = state.coming().and(state.candidate()).map(str::to_owned);
+    if let Some(record) = candidate.and_then(|candidate| draft.records.get_mut(&candidate)) {
+        record.notes.trial = record.notes.trial.max(draft.situation.trial);
     }
 }
 
@@ -316,9 +326,7 @@ fn fresh(draft: &mut Draft<'_>) {
         return;
     }
     if let Some(mut target) = draft.target().cloned() {
-        begin_rollout(draft, 1);
-        // There is nothing else that the service could rest on.
-        target.notes.promoted = Some(draft.situation.seq);
+        begin_first_trial(draft, &mut target);
         let candidate = remember(draft, target);
         tell_first(draft, &candidate);
         draft.enter(
@@ -492,6 +500,13 @@ fn tell_first(draft: &mut Draft<'_>, candidate: &str) {
     draft.tell(NotificationEvent::Started, candidate, None, None, message);
 }
 
+/// The first revision is tried, and noted as promoted: there is nothing else that the service could rest on.
+fn begin_first_trial(draft: &mut Draft<'_>, target: &mut Record) {
+    target.notes.trial = target.notes.trial.saturating_add(1);
+    begin_rollout(draft, target.notes.trial);
+    target.notes.promoted = Some(draft.situation.seq);
+}
+
 fn starting(draft: &mut Draft<'_>, candidate: &str, progress: Progress) {
     let wanted = draft.wanted();
     let ready = draft.counts(candidate).ready;
@@ -516,8 +531,7 @@ fn starting(draft: &mut Draft<'_>, candidate: &str, progress: Progress) {
     }
     if let Some(mut target) = target {
         draft.end_rollout(candidate, "Superseded", None);
-        begin_rollout(draft, 1);
-        target.notes.promoted = Some(draft.situation.seq);
+        begin_first_trial(draft, &mut target);
         let candidate = remember(draft, target);
         tell_first(draft, &candidate);
         return draft.enter(
@@ -560,6 +574,9 @@ fn starting_work(draft: &mut Draft<'_>, candidate: &str) -> Option<()> {
                 );
                 draft.situation.trial = trial.saturating_add(1);
                 draft.situation.failed_at = None;
+                if let Some(record) = draft.records.get_mut(candidate) {
+                    record.notes.trial = draft.situation.trial;
+                }
                 tell_first(draft, candidate);
                 let state = start(draft);
                 draft.enter(Edge::StartOver, state);
@@ -573,7 +590,12 @@ fn starting_work(draft: &mut Draft<'_>, candidate: &str) -> Option<()> {
 
 fn steady(draft: &mut Draft<'_>, stable: &str, held: Option<&Held>) {
     if let Some((from, to)) = rollback_from(draft, stable, held) {
-        begin_rollout(draft, 1);
+        // By the trial that it names a retry that is left over from before is told from one that is meant.
+        let trial = draft
+            .records
+            .get(&from)
+            .map_or(1, |record| record.notes.trial.max(1));
+        begin_rollout(draft, trial);
         return rollback(draft, &from, stable, to);
     }
     let Some(target) = draft.target().cloned() else {
@@ -680,14 +702,9 @@ fn rollback_from(draft: &Draft<'_>, stable: &str, held: Option<&Held>) -> Option
 
 fn hold_rejected(draft: &mut Draft<'_>, stable: &str, rejected: &str, verdict: &VerdictNote) {
     draft.situation.trial = verdict.trial;
-    let cause = ReturnCause {
-        blame: Blame::Candidate,
-        reason: verdict.reason.clone(),
-        message: verdict.message.clone(),
-    };
     let held = Some(Held {
         candidate: rejected.to_owned(),
-        cause,
+        cause: rejected_cause(verdict),
         retry_at: None,
     });
     draft.enter(
@@ -699,12 +716,15 @@ fn hold_rejected(draft: &mut Draft<'_>, stable: &str, rejected: &str, verdict: &
     );
 }
 
-/// A revision gets another trial, with a number that no request to try it again names.
+/// A revision gets another trial, with a number that it never had, however the others ended, and that no request to try
+/// it again names: so nothing that was said of an earlier one hits it.
 fn begin_trial(draft: &mut Draft<'_>, target: &mut Record, again: Option<&Held>) {
     let rejected = target.notes.rejected.take();
     let waiting = again.map_or(0, |_| draft.situation.trial);
     let last = rejected.as_ref().map_or(0, |verdict| verdict.trial).max(waiting);
     let named = commands::retried(draft.observed, &target.name);
+    let trial = last.max(named).max(target.notes.trial).saturating_add(1);
+    target.notes.trial = trial;
     if last > 0 && named == last {
         let value = format!("{}/{named}", target.name);
         draft.commands.push(CommandStatus {
@@ -720,7 +740,7 @@ fn begin_trial(draft: &mut Draft<'_>, target: &mut Record, again: Option<&Held>)
             format!("{} is tried again on request", target.name),
         );
     }
-    begin_rollout(draft, last.max(named).saturating_add(1));
+    begin_rollout(draft, trial);
 }
 
 /// Whether the engine may try a revision: it was not rejected, or a person asks to try it again.
@@ -829,7 +849,7 @@ fn interrupted(draft: &mut Draft<'_>, change: &Change) -> Option<()> {
 /// A person takes the candidate back.
 fn aborted(draft: &mut Draft<'_>, change: &Change) -> bool {
     let value = draft.named(&change.candidate).trial_value();
-    if !draft.asked(annotations::ABORT, &value) {
+    if !draft.asked(commands::ABORT, annotations::ABORT, &value) {
         return false;
     }
     draft.done(commands::ABORT, value, CommandOutcome::Done);
@@ -854,7 +874,10 @@ pub fn ignore_stale_commands(draft: &mut Draft<'_>) {
         }
         draft.done(verb, value.clone(), CommandOutcome::Ignored);
         if draft.commands.len() > before {
-            let note = format!("{verb} {value} is not what goes on now ({})", present(draft));
+            let note = format!(
+                "{verb} {value} is not what goes on now ({}); to say just that again, take the annotation away first",
+                present(draft)
+            );
             draft.event(EventKind::Warning, "CommandIgnored", note);
             draft.durable = Durable::Always;
         }
@@ -863,18 +886,34 @@ pub fn ignore_stale_commands(draft: &mut Draft<'_>) {
 
 /// Whether a command names what goes on.
 fn meant(draft: &Draft<'_>, verb: &str, value: &str) -> bool {
+    if verb == commands::ROLLBACK {
+        return rollback_is_on_its_way(draft);
+    }
     let (State::Rolling(change) | State::Promoting(change) | State::Baking(change)) = &draft.situation.state
     else {
         return false;
     };
     let named = draft.named(&change.candidate);
-    let step = stepping::number(change);
     match verb {
-        commands::PROMOTE => step.is_some_and(|step| value == named.step_value(step)),
+        commands::PROMOTE => stepping::is_for_step(draft, change, value),
         commands::PROMOTE_FULL => {
             value == named.trial_value() && matches!(draft.situation.state, State::Rolling(_))
         }
         _ => value == named.trial_value(),
+    }
+}
+
+/// Whether a rollback that is not carried out yet is going to be: to a third revision it goes by way of the stable one.
+/// In all other states one that names what serves has been carried out by now.
+fn rollback_is_on_its_way(draft: &Draft<'_>) -> bool {
+    match &draft.situation.state {
+        // Nobody knows yet what serves.
+        State::Fresh => true,
+        State::Returning(back) if back.cause.blame == Blame::Person => draft
+            .rollback_to(&back.candidate)
+            .is_some_and(|to| to != back.stable),
+        State::Starting { .. } | State::Steady { .. } | State::Returning(_) => false,
+        State::Rolling(_) | State::Promoting(_) | State::Baking(_) => false,
     }
 }
 
@@ -885,9 +924,9 @@ fn present(draft: &Draft<'_>) -> String {
             let named = draft.named(&change.candidate);
             stepping::number(change).map_or_else(|| named.trial_value(), |step| named.step_value(step))
         }
-        State::Fresh | State::Starting { .. } | State::Steady { .. } | State::Returning(_) => {
-            "no rollout that could be promoted or aborted".to_owned()
-        }
+        State::Returning(back) => format!("{} returns to {}", back.candidate, back.stable),
+        State::Steady { stable, .. } => format!("{stable} serves, and no rollout is under way"),
+        State::Fresh | State::Starting { .. } => "no rollout is under way".to_owned(),
     }
 }
 
@@ -987,7 +1026,14 @@ fn rolling(draft: &mut Draft<'_>, change: Change) {
     };
     if complete && (alone || pace == Pace::FullSize) {
         draft.enter(Edge::Promote, State::Promoting(change));
-    } else if at_once && stable.counts.ready == 0 && candidate.counts.ready > 0 && draft.stray_pods() == 0 {
+    } else if at_once
+        && candidate.counts.ready > 0
+        && draft.stray_pods() == 0
+        && let Some(gone) = stepping::gone_at(draft, &change.stable)
+    {
+        if gone > draft.now {
+            return draft.wake(gone);
+        }
         draft.enter(Edge::PromoteAtOnce, State::Promoting(change));
     }
 }

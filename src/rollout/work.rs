@@ -159,12 +159,15 @@ pub fn keeps_call(draft: &Draft<'_>, key: &str) -> bool {
     let State::Rolling(change) = &draft.situation.state else {
         return false;
     };
-    let step = stepping::number(change);
-    step.is_some_and(|step| {
-        let prefix = draft.named(&change.candidate).step_value(step);
-        key.strip_prefix(&prefix)
-            .is_some_and(|rest| rest.starts_with('/'))
-    })
+    let Course::Steps(Position {
+        stage: Stage::Step { number, digest },
+        ..
+    }) = &change.course
+    else {
+        return false;
+    };
+    let step = draft.named(&change.candidate).step_value(*number);
+    key.starts_with(&format!("{step}/{digest}/"))
 }
 
 fn pre_deploy_items<'a>(draft: &Draft<'_>, record: &'a Record) -> Vec<Item<'a>> {
@@ -180,12 +183,13 @@ fn pre_deploy_items<'a>(draft: &Draft<'_>, record: &'a Record) -> Vec<Item<'a>> 
 fn hook_items<'a>(
     draft: &'a Draft<'_>,
     change: &'a Change,
-    position: &Position,
+    position: &'a Position,
     hooks: &'a [Hook],
 ) -> Vec<Item<'a>> {
-    let Stage::Step { number: step, .. } = position.stage else {
+    let Stage::Step { number, digest } = &position.stage else {
         return Vec::new();
     };
+    let step = *number;
     let trial = draft.situation.trial;
     let item = |hook: &'a Hook| {
         let job = hook.job.as_ref().map(|template| Item::Job {
@@ -194,6 +198,7 @@ fn hook_items<'a>(
             purpose: JobPurpose::Hook {
                 trial,
                 step,
+                goal: digest,
                 stable: &change.stable,
             },
         });
@@ -208,6 +213,7 @@ fn hook_items<'a>(
                     stable: &change.stable,
                     trial,
                     step,
+                    step_digest: digest,
                     hook: &hook.name,
                 },
             })

@@ -5,7 +5,8 @@
 //!
 //! A cookie is found by a header match of type RegularExpression, which the API leaves to implementations: Envoy's and
 //! Traefik's gateways have it, others refuse the route and say so in its status. `percent` of a mirror is in the
-//! standard channel since v1.3; an older CRD refuses the apply. `sessionPersistence` is in no standard channel yet.
+//! standard channel since v1.3; an older CRD refuses the apply, unless all requests are mirrored, which needs no such
+//! word. `sessionPersistence` is in no standard channel yet.
 
 use serde_json::{Map, Value as Json, json};
 
@@ -149,12 +150,14 @@ fn backend(rule: &ExposedRule, service: &str, weight: i32) -> Json {
     json!({"group": "", "kind": "Service", "name": service, "port": rule.port, "weight": weight})
 }
 
+/// All of the requests is what a mirror without `percent` means. It is left out there: gateways and CRDs that know plain
+/// mirroring only have no such field.
 fn mirror(rule: &ExposedRule, service: &str, percent: i32) -> Json {
     json!({
         "type": "RequestMirror",
         "requestMirror": {
             "backendRef": {"group": "", "kind": "Service", "name": service, "port": rule.port},
-            "percent": percent,
+            "percent": Some(percent).filter(|percent| *percent < 100),
         },
     })
 }

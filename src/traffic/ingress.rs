@@ -8,13 +8,19 @@
 //! A share of nothing is one of weight 0: ingress-nginx sends it no request.
 //!
 //! A header goes before a cookie, a cookie before the weight.
+//!
+//! Clients are kept at a revision by ingress-nginx's own cookie of affinity, which names the Service that a client was sent
+//! to. It is found before all else: a client that holds one is asked neither for headers nor by weight. So the
+//! annotations stand only while both revisions have a share. Without a weight nobody is kept yet, and a step's match
+//! reaches everybody; on the way back and at the end all go where the rest goes, whatever they hold. The cookie is named by
+//! the candidate: what was kept in one release means nothing in the next.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
 use super::{Target, object_name};
-use crate::api::{IngressTls, RequestMatch, names};
+use crate::api::{IngressTls, RequestMatch, StepAffinity, names};
 use crate::render::{
     Backend, Child, ChildKind, ExposedRoute, ExposedRule, Identity, Metadata, fields, to_json,
 };
@@ -28,6 +34,14 @@ pub(super) const WEIGHT: &str = "nginx.ingress.kubernetes.io/canary-weight";
 pub(super) const HEADER: &str = "nginx.ingress.kubernetes.io/canary-by-header";
 const HEADER_VALUE: &str = "nginx.ingress.kubernetes.io/canary-by-header-value";
 pub(super) const COOKIE: &str = "nginx.ingress.kubernetes.io/canary-by-cookie";
+/// Whether clients are kept at what they were sent to first.
+const AFFINITY: &str = "nginx.ingress.kubernetes.io/affinity";
+/// Whether that goes for a canary too. Read from the canary.
+const AFFINITY_OF_CANARIES: &str = "nginx.ingress.kubernetes.io/affinity-canary-behavior";
+/// The name of the cookie.
+const SESSION: &str = "nginx.ingress.kubernetes.io/session-cookie-name";
+/// Its path: else each rule would keep clients by itself.
+const SESSION_PATH: &str = "nginx.ingress.kubernetes.io/session-cookie-path";
 /// How an Ingress named its class before there was a field for it.
 pub(super) const CLASS: &str = "kubernetes.io/ingress.class";
 /// The class of ingress-nginx.
@@ -43,6 +57,13 @@ pub(super) fn is_of_ingress_nginx(class: Option<&str>, annotations: &BTreeMap<St
 /// Whether the user made the route itself a canary of something else.
 pub(super) fn is_canary(annotations: &BTreeMap<String, String>) -> bool {
     annotations.get(CANARY).is_some_and(|value| value == "true")
+}
+
+/// Whether all rules of a route lead to one port of one Service. ingress-nginx sets its cookie once for all of them, and
+/// what names another Service or port keeps nobody.
+pub(super) fn is_one_backend(route: &ExposedRoute) -> bool {
+    let places = || route.rules.iter().map(|rule| (&rule.backend, rule.port));
+    places().zip(places().skip(1)).all(|(one, next)| one == next)
 }
 
 /// A route that makes an Ingress.
@@ -62,11 +83,34 @@ impl Ingress<'_> {
     pub(super) fn objects(&self, identity: &Identity<'_>, target: &Target<'_>) -> Vec<Child> {
         let mut metadata = Metadata::named(object_name(identity, self.route));
         metadata.annotations.clone_from(self.annotations);
+        metadata.annotations.extend(self.sessions(target));
         let all: Vec<&ExposedRule> = self.route.rules.iter().collect();
         let spec = self.spec(&all, target.rest, self.tls);
         let mut objects = vec![child(identity, metadata, &spec)];
         objects.extend(self.canary(identity, target));
         objects
+    }
+
+    /// What keeps clients at a revision, where they are to be kept. An affinity of the user's own stays as it is.
+    fn sessions(&self, target: &Target<'_>) -> BTreeMap<String, String> {
+        let Some(share) = target.share.filter(|share| (1..100).contains(&share.weight)) else {
+            return BTreeMap::new();
+        };
+        if target.affinity == StepAffinity::Disabled || !is_one_backend(self.route) {
+            return BTreeMap::new();
+        }
+        let mut notes = vec![(AFFINITY_OF_CANARIES, "sticky")];
+        if !self.annotations.contains_key(AFFINITY) {
+            notes.extend([
+                (AFFINITY, "cookie"),
+                (SESSION, &share.service),
+                (SESSION_PATH, "/"),
+            ]);
+        }
+        notes
+            .into_iter()
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .collect()
     }
 
     fn canary(&self, identity: &Identity<'_>, target: &Target<'_>) -> Option<Child> {
@@ -85,6 +129,7 @@ impl Ingress<'_> {
             .filter(|(key, _)| inherited(key))
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect();
+        annotations.extend(self.sessions(target));
         let mut note = |key: &str, value: &str| annotations.insert(key.to_owned(), value.to_owned());
         note(CANARY, "true");
         note(WEIGHT, &weight.to_string());
@@ -97,6 +142,10 @@ impl Ingress<'_> {
                 note(COOKIE, name);
             }
             None => {}
+        }
+        // A client that the user's own affinity keeps at a canary would stay there at weight 0, until its pods have ended.
+        if target.idle.is_some() && self.annotations.contains_key(AFFINITY) {
+            note(AFFINITY_OF_CANARIES, "legacy");
         }
         let metadata = Metadata {
             annotations,

@@ -28,8 +28,8 @@ pub struct Split {
     pub stable: String,
     /// The share of the other revision.
     pub candidate: Option<Share>,
-    /// Whether a client stays at the revision that it was sent to first. No router that is written for offers it with what
-    /// the standard channel of its API has; `refusals` says so, and the objects are the same without it.
+    /// Whether a client stays at the revision that it was sent to first. Of the routers ingress-nginx alone can; of the
+    /// others `refusals` says so, and their objects are the same without it.
     pub affinity: StepAffinity,
 }
 
@@ -154,6 +154,8 @@ struct Target<'a> {
     share: Option<&'a Share>,
     /// Who had one, or may get one, and has nothing now.
     idle: Option<&'a Share>,
+    /// Whether clients stay where they were sent first.
+    affinity: StepAffinity,
 }
 
 impl<'a> Target<'a> {
@@ -162,6 +164,7 @@ impl<'a> Target<'a> {
             rest: identity.name,
             share: None,
             idle: None,
+            affinity: StepAffinity::Disabled,
         }
     }
 
@@ -170,6 +173,7 @@ impl<'a> Target<'a> {
             rest: &split.stable,
             share: split.candidate.as_ref().filter(|share| share.is_something()),
             idle: split.candidate.as_ref().filter(|share| !share.is_something()),
+            affinity: split.affinity,
         }
     }
 

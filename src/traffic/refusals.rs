@@ -4,7 +4,7 @@
 
 use super::condition::{Clash, Condition};
 use super::{Share, Target, gateway, ingress, leads_here, routes_split, splits};
-use crate::api::{CanaryStep, GatewayKind, RequestMatch, StepAffinity, Strategy, StrategyType};
+use crate::api::{CanaryStep, GatewayKind, RequestMatch, StableScale, StepAffinity, Strategy, StrategyType};
 use crate::render::{Backend, ExposedRoute, Exposure, Way};
 
 /// How many rules a route of the Gateway API may have.
@@ -28,7 +28,10 @@ pub fn refusals(exposure: &Exposure, strategy: &Strategy) -> Vec<String> {
     }
     for route in exposure.routes.iter().filter(|route| leads_here(route)) {
         if splits(route, router) {
-            of_route(&mut found, route, &canary.steps, affinity);
+            of_route(&mut found, route, &canary.steps);
+            if affinity == StepAffinity::Cookie {
+                of_sessions(&mut found, route, strategy, &canary.steps);
+            }
         } else if canary.steps.iter().any(moves_requests) {
             found.add(&format!(
                 "route {}: router {router:?}: strategy.canary.steps: {} cannot split traffic here, so it stays with the \
@@ -97,34 +100,83 @@ fn by_the_service(found: &mut Found, steps: &[CanaryStep], affinity: StepAffinit
         }
     }
     if affinity == StepAffinity::Cookie {
-        found.add(&format!(
-            "no route, router Service: strategy.canary.sessionAffinity: {why}"
-        ));
+        found.add(
+            "no route, router Service: strategy.canary.sessionAffinity: the Service splits connections by numbers of pods \
+             alone; add an ingress of ingress-nginx",
+        );
     }
 }
 
-fn of_route(found: &mut Found, route: &ExposedRoute, steps: &[CanaryStep], affinity: StepAffinity) {
-    let router = match &route.way {
+/// The router of a route.
+fn router_of(route: &ExposedRoute) -> &'static str {
+    match &route.way {
         Way::Ingress { .. } => "IngressNginx",
         Way::Gateway { .. } => "Gateway",
         Way::Istio { .. } => "Istio",
+    }
+}
+
+/// What stands in the way of keeping clients at a revision.
+fn of_sessions(found: &mut Found, route: &ExposedRoute, strategy: &Strategy, steps: &[CanaryStep]) {
+    let router = router_of(route);
+    let mut say = |field: &str, why: &str| {
+        found.add(&format!(
+            "route {}: router {router}: strategy.{field}: {why}",
+            route.name
+        ));
     };
+    match &route.way {
+        Way::Ingress { .. } => {}
+        Way::Gateway { .. } => {
+            return say(
+                "canary.sessionAffinity",
+                "the standard channel of the Gateway API has no session persistence, and where it is tried out it \
+                 keeps clients at pods, not at a share of weights",
+            );
+        }
+        Way::Istio { .. } => {
+            return say(
+                "canary.sessionAffinity",
+                "a VirtualService cannot keep clients at a share of weights: consistent hashing chooses among the \
+                 pods of one destination, after the weights",
+            );
+        }
+    }
+    if !ingress::is_one_backend(route) {
+        say(
+            "canary.sessionAffinity",
+            "its rules lead to more than one Service or port, whose sessions ingress-nginx would take for each \
+             other's; give each a route of its own",
+        );
+    }
+    if strategy.stable_scale() == StableScale::Follow {
+        say(
+            "stableScale",
+            "clients that are kept do not follow the weights, so pods of the old revision must not: use Full with \
+             canary.sessionAffinity",
+        );
+    }
+    let mut weight = 0;
+    for (index, step) in steps.iter().enumerate() {
+        weight = step.weight.unwrap_or(weight);
+        if !step.matches.is_empty() && weight > 0 && weight < 100 {
+            say(
+                &format!("canary.steps[{index}].match"),
+                "a client that is kept at the old revision stays there whatever it asks for; put match into a step \
+                 before the first weight",
+            );
+        }
+    }
+}
+
+fn of_route(found: &mut Found, route: &ExposedRoute, steps: &[CanaryStep]) {
+    let router = router_of(route);
     let mut say = |field: &str, why: &str| {
         found.add(&format!(
             "route {}: router {router}: strategy.canary.{field}: {why}",
             route.name
         ));
     };
-    if affinity == StepAffinity::Cookie {
-        let why = match &route.way {
-            Way::Ingress { .. } => {
-                "set ingress-nginx's own annotations of session affinity on the route instead"
-            }
-            Way::Gateway { .. } => "the standard channel of the Gateway API has no session persistence",
-            Way::Istio { .. } => "a VirtualService cannot keep clients at a share of weights",
-        };
-        say("sessionAffinity", why);
-    }
     for (index, step) in steps.iter().enumerate() {
         let mut say = |field: &str, why: &str| say(&format!("steps[{index}].{field}"), why);
         match &route.way {
@@ -187,6 +239,7 @@ fn of_gateway(route: &ExposedRoute, kind: GatewayKind, step: &CanaryStep, say: &
         rest: "",
         share: Some(&share).filter(|share| share.is_something()),
         idle: None,
+        affinity: StepAffinity::Disabled,
     };
     let dialect = match kind {
         GatewayKind::HttpRoute => &gateway::HTTP,

@@ -305,7 +305,8 @@ fn the_rules_of_the_crd() {
         (
             json!({"strategy": {"type": "Canary", "router": "Service",
                 "canary": {"steps": [{"weight": 5}], "sessionAffinity": "Cookie"}}}),
-            "spec.strategy: this router cannot keep a client at a revision: leave out canary.sessionAffinity",
+            "spec.strategy: this router cannot keep a client at a revision: leave out canary.sessionAffinity, or use \
+             router IngressNginx",
         ),
         (
             json!({"routes": [{"name": "a", "ingress": {}, "port": "grpc"}]}),

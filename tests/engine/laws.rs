@@ -308,6 +308,28 @@ fn flipped(world: &World, observed: &Observed, rollout: &RolloutStatus, before: 
     }
 }
 
+/// On the way back the root Service does not come to lead to the candidate where it has left it, or never led there.
+fn narrowed(world: &World, observed: &Observed, rollout: &RolloutStatus, before: &View) {
+    let Some(stable) = &rollout.stable else {
+        return;
+    };
+    let key = (ChildKind::Service, NAME.to_owned());
+    let home_alone = |objects: &BTreeMap<ChildKey, Stored>| {
+        let only = objects
+            .get(&key)
+            .and_then(|root| selector(&root.object).flatten());
+        only == Some(stable.as_str())
+    };
+    if rollout.state == RolloutState::Returning
+        && home_alone(&before.objects)
+        && !home_alone(&world.api.objects)
+        && readiness(observed.pods_of(stable)).ready > 0
+        && !disturbed(world)
+    {
+        broken(world, "a way back raises nothing", stable);
+    }
+}
+
 /// Ready pods end by our doing only where their traffic has left them, and was done with.
 fn drained(world: &World, observed: &Observed, plan: &Plan, revision: &str, before: &View) {
     let (was, is) = (
@@ -372,11 +394,37 @@ pub fn planned(world: &mut World, observed: &Observed, plan: &Plan) {
     targets(world, observed, plan);
     autoscaled(world, observed, plan);
     claims(world, observed, plan);
+    spent(world, observed, plan);
     if !plan.edges.is_empty() && !matches!(plan.steps.first(), Some(Step::Checkpoint(_))) {
         broken(
             world,
             "a decision is durable before it acts",
             &format!("{:?}", plan.edges),
+        );
+    }
+}
+
+/// A command that was carried out or ignored acts never again: without it the same is decided.
+fn spent(world: &World, observed: &Observed, plan: &Plan) {
+    let noted = observed.status().commands;
+    let mut without = observed.clone();
+    let said = without.service.metadata.annotations.get_or_insert_default();
+    let before = said.len();
+    for command in noted.iter().filter(|command| command.verb != "retry") {
+        let annotation = format!("microservice.dev/{}", command.verb);
+        if said.get(&annotation) == Some(&command.value) {
+            said.remove(&annotation);
+        }
+    }
+    if said.len() == before {
+        return;
+    }
+    let other = microservice_operator::rollout::plan(&without, world.now);
+    if other.edges != plan.edges {
+        broken(
+            world,
+            "a command that was ignored or carried out acts never",
+            &format!("{noted:?}: {:?} instead of {:?}", plan.edges, other.edges),
         );
     }
 }
@@ -550,6 +598,7 @@ pub fn written(world: &mut World, observed: &Observed, plan: &Plan, step: &Step,
         Step::Apply(apply) if apply.child.kind == ChildKind::Service && apply.child.name == NAME => {
             traffic(world, observed, rollout, &apply.child.object);
             flipped(world, observed, rollout, before);
+            narrowed(world, observed, rollout, before);
         }
         Step::Apply(apply) if apply.child.kind == ChildKind::Deployment => {
             sizes(world, observed, rollout, before);

@@ -214,14 +214,16 @@ const COMMANDS: [&str; 8] = [
     annotations::PROMOTE,
 ];
 
-/// The value of a command: mostly one that names what goes on.
+/// The value of a command: mostly one that names what goes on; the others come too early, or too late.
 fn command(world: &World, command: &str, n: u8) -> String {
     let rollout = world.status().rollout;
     let candidate = rollout.as_ref().and_then(|rollout| rollout.candidate.clone());
     let (trial, step) = rollout.map_or((1, 1), |rollout| (rollout.trial, rollout.step.unwrap_or(1)));
-    let (step, trial) = match n % 5 {
+    let (step, trial) = match n % 8 {
         0 => (step + 1, trial),
         1 => (step, trial + 1),
+        2 => (step - 1, trial),
+        3 => (step, trial - 1),
         _ => (step, trial),
     };
     let revision = candidate.unwrap_or_else(|| nth_record(world, n));

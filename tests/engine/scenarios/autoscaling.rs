@@ -209,7 +209,13 @@ fn a_rollout_and_a_crash_at_any_write_change_nothing_of_it() {
 
 /// A canary behind a gateway in its last step, at half of the traffic: 4 pods and 2 of the candidate carry it.
 fn in_the_last_step() -> World {
-    let steps = json!([{"weight": 50, "pause": "Manual"}]);
+    let world = stepped(json!([{"weight": 50, "pause": "Manual"}]));
+    assert_eq!((world.asked("a"), world.asked("b")), (4, 2));
+    world
+}
+
+/// A canary of 4 pods behind a gateway that waits for a person in a step of these.
+fn stepped(steps: Value) -> World {
     let mut world = World::serving_spec(spec_with(
         "a",
         4,
@@ -223,7 +229,6 @@ fn in_the_last_step() -> World {
     world.until(60, "a person to be waited for", |world| {
         world.phase() == Some(Phase::Paused)
     });
-    assert_eq!((world.asked("a"), world.asked("b")), (4, 2));
     world.journal.clear();
     world
 }
@@ -282,4 +287,52 @@ fn a_landing_that_is_refused_holds_nothing_up() {
     world.run(60);
     world.assert_steady("b");
     assert_eq!((world.ready("b"), replicas(&world)), (6, 4), "{}", world.story());
+}
+
+#[test]
+fn a_landing_that_is_refused_is_said() {
+    let mut world = in_the_last_step();
+    world.api.scale_refused = true;
+    world.promote("b", 1, 1);
+    world.run(60);
+    world.assert_steady("b");
+    // The autoscaler's lower word cannot be told from the number that could not be written.
+    world.scale(3);
+    world.run(30);
+    assert_eq!((world.ready("b"), replicas(&world)), (6, 3));
+    let (_, reason, message) = world.condition(CONDITION).unwrap();
+    assert!(reason == "Held" && message.contains("no rights"), "{message}");
+    world.api.scale_refused = false;
+    world.run(400);
+    assert_eq!(
+        (replicas(&world), world.condition(CONDITION)),
+        (6, None),
+        "{}",
+        world.story()
+    );
+    world.scale(3);
+    world.run(30);
+    assert_eq!(world.ready("b"), 3);
+}
+
+#[test]
+fn pods_that_carried_next_to_nothing_are_not_landed_on() {
+    for (steps, landed) in [
+        (json!([{"weight": 1, "replicas": 5, "pause": "Manual"}]), 5),
+        (
+            json!([{"mirrorPercent": 50, "replicas": 4, "pause": "Manual"}]),
+            4,
+        ),
+    ] {
+        let mut world = stepped(steps);
+        world.promote("b", 1, 1);
+        world.run(60);
+        world.assert_steady("b");
+        assert_eq!(
+            (world.ready("b"), replicas(&world)),
+            (landed, landed),
+            "{}",
+            world.story()
+        );
+    }
 }

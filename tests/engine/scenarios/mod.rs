@@ -4,6 +4,7 @@ mod autoscaling;
 pub mod back;
 mod exposure;
 pub mod first;
+mod homeward;
 mod judging;
 pub mod lost;
 mod notifying;

@@ -363,3 +363,42 @@ fn suspension_while_baking_still_ends_the_old_pods() {
     world.run(5);
     world.assert_steady("b");
 }
+
+#[test]
+fn a_rollback_that_hit_nothing_is_told_and_hits_nothing_later() {
+    let mut world = crash_before_traffic();
+    world.rollback("b", "a");
+    world.run(20);
+    let told = |world: &World| {
+        let ignored = world
+            .events
+            .iter()
+            .filter(|event| event.reason == "CommandIgnored");
+        ignored.count()
+    };
+    assert_eq!(told(&world), 1, "{}", world.story());
+    world.script("b", Behaviour::Good(2));
+    world.retry("b", 1);
+    world.run(120);
+    world.assert_steady("b");
+    assert_eq!(told(&world), 1, "{}", world.story());
+    // Taken away and said again it is for what serves now.
+    world.withdraw(annotations::ROLLBACK);
+    world.run(5);
+    world.assert_steady("b");
+    world.rollback("b", "a");
+    world.run(60);
+    world.assert_steady("a");
+}
+
+#[test]
+fn a_rollback_does_not_make_an_old_retry_fresh() {
+    let mut world = crash_before_traffic();
+    world.script("b", Behaviour::Good(2));
+    world.retry("b", 1);
+    world.run(120);
+    world.assert_steady("b");
+    world.rollback("b", "a");
+    world.run(200);
+    world.assert_steady("a");
+}

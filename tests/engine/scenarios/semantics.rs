@@ -217,7 +217,13 @@ fn a_stable_revision_without_endpoints_lets_a_healthy_candidate_through_at_once(
     for way in ways() {
         let mut world = way.come_to(RolloutState::Rolling);
         world.script("a", Behaviour::NeverReady);
+        // Traffic goes there at once, where it can; for good when it was no mere moment.
         world.run(3);
+        if way.routes != json!([]) {
+            let candidate = world.name("b");
+            assert_eq!(world.gateway.most(&candidate), 100, "{way:?} {}", world.story());
+        }
+        world.run(5);
         assert!(
             world.edges().contains(&Edge::PromoteAtOnce),
             "{way:?} {}",

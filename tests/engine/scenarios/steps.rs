@@ -271,3 +271,76 @@ fn a_command_for_something_else_hits_nothing() {
         .count();
     assert_eq!(ignored, 2);
 }
+
+#[test]
+fn a_command_that_was_carried_out_hits_no_later_trial() {
+    let paused = |world: &World| world.phase() == Some(Phase::Paused);
+    // The spec goes back while b is still watched, or much later: another two have been promoted since.
+    for others in [vec!["a"], vec!["c", "d"]] {
+        let mut world = canary(4, json!([{"weight": 25, "pause": "Manual"}]));
+        world.image("b");
+        world.until(60, "a person to be waited for", paused);
+        world.command(annotations::PROMOTE_FULL, "b", 1);
+        world.until_state(RolloutState::Baking);
+        for tag in others {
+            world.image(tag);
+            if tag != "a" {
+                world.until(90, "a person to be waited for", paused);
+                world.promote(tag, 1, 1);
+            }
+            world.run(90);
+            world.assert_steady(tag);
+        }
+        world.image("b");
+        world.until(60, "a person to be waited for", paused);
+        world.run(100);
+        assert_eq!(
+            (step(&world), world.rollout().trial),
+            ((1, 25), 2),
+            "{}",
+            world.story()
+        );
+    }
+}
+
+#[test]
+fn a_command_for_a_step_to_come_does_not_end_it_when_it_comes() {
+    let steps = json!([{"weight": 25, "durationSeconds": 30}, {"weight": 50, "durationSeconds": 300}]);
+    let mut world = canary(4, steps);
+    world.image("b");
+    world.until_step(1);
+    world.promote("b", 1, 2);
+    world.until_step(2);
+    world.run(100);
+    assert_eq!(step(&world), (2, 50), "{}", world.story());
+    // Said again it is for the step that has come.
+    world.withdraw(annotations::PROMOTE);
+    world.run(2);
+    world.promote("b", 1, 2);
+    world.until_state(RolloutState::Baking);
+    let ignored = world
+        .events
+        .iter()
+        .filter(|event| event.reason == "CommandIgnored")
+        .count();
+    assert_eq!(ignored, 1);
+}
+
+#[test]
+fn the_word_that_begins_a_coarse_step_does_not_end_its_pause() {
+    let mut world = canary(1, json!([{"weight": 5, "pause": "Manual"}]));
+    let paused = |world: &World| world.phase() == Some(Phase::Paused);
+    world.image("b");
+    world.until(60, "a person to be waited for", paused);
+    let value = format!("{}/1/1/coarse", world.name("b"));
+    assert!(world.status().message.unwrap().contains(&value));
+    // Longer than the deadline: nobody's fault.
+    world.run(700);
+    world.annotate(annotations::PROMOTE, &value);
+    world.until_step(1);
+    world.until(60, "a person to be waited for", paused);
+    world.run(700);
+    assert_eq!(step(&world), (1, 5), "{}", world.story());
+    world.promote("b", 1, 1);
+    world.until_state(RolloutState::Baking);
+}

@@ -6,6 +6,7 @@ use microservice_operator::render::ChildKind;
 use microservice_operator::rollout::{CallOutcome, Edge};
 use serde_json::{Value, json};
 
+use super::routes::{canary, gateway};
 use crate::world::{World, spec_with};
 
 fn migrating(more: &Value) -> World {
@@ -180,4 +181,49 @@ fn a_hook_that_has_passed_is_not_asked_again_after_a_restart() {
         "{:?}",
         world.calls
     );
+}
+
+#[test]
+fn a_hook_that_takes_long_leaves_its_step_the_whole_deadline() {
+    for routes in [json!([]), gateway()] {
+        let steps = json!([{"weight": 25, "durationSeconds": 10, "hooks": [
+            {"name": "smoke", "job": {"command": ["smoke"]}},
+        ]}]);
+        let mut world = canary(4, routes, steps);
+        world.image("b");
+        // Longer than the deadline of 600 s: hooks have limits of their own.
+        world.run(700);
+        world.assert_state(RolloutState::Rolling);
+        world.job_ends("smoke", JobOutcome::Succeeded);
+        world.until_state(RolloutState::Baking);
+        assert!(!world.edges().contains(&Edge::Reject), "{}", world.story());
+    }
+}
+
+#[test]
+fn a_step_that_is_edited_has_its_hooks_to_itself() {
+    let mut world = hooked();
+    world.job_ends("smoke", JobOutcome::Succeeded);
+    world.call_ends("tell", &CallOutcome::Succeeded);
+    world.until_step(1);
+    // The same number and the same hooks, for twice the traffic.
+    world.hooks.clear();
+    let mut edited = json!(world.api.service.spec)["strategy"]["canary"]["steps"].clone();
+    edited[0]["weight"] = json!(50);
+    world.set("strategy.canary.steps", edited);
+    world.run(60);
+    assert_eq!(jobs(&world), ["smoke", "smoke"], "{}", world.story());
+    assert!(
+        world.calls.len() == 1 && world.calls.values().all(|call| *call == CallOutcome::Running),
+        "{:?}",
+        world.calls
+    );
+    assert_eq!(
+        (world.rollout().step, world.rollout().in_force_at),
+        (Some(1), None),
+        "{}",
+        world.story()
+    );
+    world.call_ends("tell", &CallOutcome::Succeeded);
+    world.until_step(1);
 }
