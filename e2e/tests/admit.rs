@@ -289,7 +289,7 @@ fn step_cases() -> Vec<Cel> {
     cases
 }
 
-/// At least one case for each rule of the CRD.
+/// Refusals of objectives.
 fn objective_cases() -> Vec<Cel> {
     let objective =
         |good: &str, indicator: Value| json!({"name": "a", "goodPercent": good, "indicator": indicator});
@@ -378,6 +378,54 @@ fn objective_cases() -> Vec<Cel> {
     ]
 }
 
+/// Refusals of what people are told by.
+fn notification_cases() -> Vec<Cel> {
+    const ONE: &str =
+        "a notification needs exactly one of slack, teams, weCom, dingTalk, feishu, webhook or alertmanager";
+    const TEMPLATE: &str = "template knows {{service}}, {{namespace}}, {{revision}}, {{stable}}, {{event}}, {{message}}, \
+                            {{image}} and {{url}}, written so and without spaces; {{ begins nothing else";
+    let key = || json!({"name": "chat", "key": "url"});
+    let chat = || json!({"urlFrom": key()});
+    let one = |more: Value| {
+        let mut notification = json!({"name": "a"});
+        merge(&mut notification, more);
+        json!({"notifications": [notification]})
+    };
+    let template = |text: &str| one(json!({"slack": chat(), "template": text}));
+    vec![
+        cel("spec.notifications[0]", ONE, one(json!({}))),
+        cel(
+            "spec.notifications[0]",
+            ONE,
+            one(json!({"slack": chat(), "teams": chat()})),
+        ),
+        cel("spec.notifications[0]", TEMPLATE, template("{{pod}}")),
+        cel("spec.notifications[0]", TEMPLATE, template("{{ service }}")),
+        cel("spec.notifications[0]", TEMPLATE, template("{{service")),
+        cel(
+            "spec.notifications[0]",
+            TEMPLATE,
+            template("a\n{{message}}\n{{.Message}}"),
+        ),
+        cel(
+            "spec.notifications[0].webhook",
+            "webhook needs exactly one of url or urlFrom: urlFrom where the address holds a token",
+            one(json!({"webhook": {}})),
+        ),
+        cel(
+            "spec.notifications[0].webhook",
+            "webhook needs exactly one of url or urlFrom: urlFrom where the address holds a token",
+            one(json!({"webhook": {"url": "http://a.example/", "urlFrom": key()}})),
+        ),
+        cel(
+            "spec.notifications[0].alertmanager",
+            "alertmanager needs exactly one of url or urlFrom: urlFrom where the address holds a token",
+            one(json!({"alertmanager": {}})),
+        ),
+    ]
+}
+
+/// At least one case for each rule of the CRD.
 fn cel_cases() -> Vec<Cel> {
     let port = |name: &str, number: i32| json!({"name": name, "containerPort": number});
     let named = |name: &str| Cel {
@@ -636,6 +684,7 @@ fn every_rule_in_cel_refuses_with_its_message() {
         .into_iter()
         .chain(step_cases())
         .chain(objective_cases())
+        .chain(notification_cases())
         .collect();
     // A rule without a case has never refused anything.
     let mut rules = BTreeSet::new();
@@ -952,6 +1001,10 @@ fn what_the_rules_just_allow_is_admitted() {
             json!({"objectives": [{"name": "a", "goodPercent": "99.999999", "indicator": {"errors": {}}},
                                   {"name": "b", "goodPercent": "0.1", "indicator": {"latency": {"thresholdMilliseconds": 1}}}],
                    "strategy": {"analysis": {"falseAlarmPercent": "50", "clearEarlyFactor": "1.01"}}}),
+            json!({"notifications": (0..10).map(|number| json!({
+                "name": format!("n{number}"), "template": "{{service}} {x} \n}} {{url}}{".repeat(40),
+                "slack": {"urlFrom": {"name": "chat", "key": "url"}},
+            })).collect::<Vec<_>>()}),
             json!({"podTemplate": {"spec": {"anything": "goes here, and is checked when it is applied"}}}),
         ];
         let mut objects: Vec<Value> =

@@ -13,6 +13,7 @@ mod jobs;
 pub mod labels;
 mod monitoring;
 pub mod names;
+mod notifications;
 mod objectives;
 mod operation;
 mod pod;
@@ -32,6 +33,10 @@ pub use exposure::{
 };
 pub use jobs::{Hook, JobTemplate, PreDeploy, Webhook};
 pub use monitoring::{Alert, Dashboard, Monitoring, MonitoringKind, ObjectiveAlerts};
+pub use notifications::{
+    Alertmanager, CloudEventMode, DingTalk, EventWebhook, Feishu, Notification, NotificationEvent, SecretKey,
+    Slack, Teams, WeCom,
+};
 pub use objectives::{
     CountedMetric, ErrorsIndicator, HistogramMetric, HistogramUnit, Indicator, LatencyIndicator, Objective,
     QueriesIndicator,
@@ -46,8 +51,8 @@ pub use scaling::{Autoscaling, DisruptionBudget, DisruptionBudgetMode};
 pub use spec::{Microservice, MicroserviceSpec};
 pub use status::{
     Blame, CheckStatus, CheckVerdict, CommandOutcome, CommandStatus, HistoryEntry, InventoryEntry,
-    MicroserviceStatus, Phase, ReplicasSource, ReturnCause, RevisionStatus, Role, RolloutCourse,
-    RolloutState, RolloutStatus, StableHealth, Verdict,
+    MicroserviceStatus, NotificationStatus, Phase, ReplicasSource, ReturnCause, RevisionStatus, Role,
+    RolloutCourse, RolloutState, RolloutStatus, StableHealth, Verdict,
 };
 pub use steps::{
     BlueGreen, Canary, CanaryStep, NamedValue, Pause, Preview, RequestMatch, StepAffinity, Switch,

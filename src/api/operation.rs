@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Autoscaling, DisruptionBudget, Monitoring, Objective, Strategy};
+use super::{Autoscaling, DisruptionBudget, Monitoring, Notification, Objective, Strategy};
 
 /// How the service is run.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, JsonSchema)]
@@ -31,6 +31,10 @@ pub struct OperationSpec {
     /// Scope: immediate. How a change goes out, and when it is taken back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub strategy: Option<Strategy>,
+    /// Scope: immediate. Who is told when a rollout starts, waits for a person, is taken back, is promoted or fails. A chat gets each message at most once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub notifications: Vec<Notification>,
     /// Scope: immediate. Labels for all objects that the operator makes for this service (for the pods: podLabels).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32))]

@@ -4,6 +4,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::NotificationEvent;
+
 /// What is, as far as the operator has seen it.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -54,6 +56,10 @@ pub struct MicroserviceStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["seq"]))]
     pub history: Vec<HistoryEntry>,
+    /// What people are still to be told, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["id"]))]
+    pub notifications: Vec<NotificationStatus>,
     /// The objects that belong to the service.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100), extend("x-kubernetes-list-type" = "atomic"))]
@@ -279,7 +285,13 @@ pub struct RolloutStatus {
     /// Since when the step's hooks have succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hooks_passed_at: Option<Time>,
-    /// Since when that is so no more. The deadline counts from here.
+    /// When the step first waited for a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_since: Option<Time>,
+    /// When it first turned out that this trial neither works nor can be taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_at: Option<Time>,
+    /// Since when the step is in force no more. The deadline counts from here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wavering_since: Option<Time>,
     /// The candidate's share of the traffic in percent, as asked for.
@@ -397,6 +409,33 @@ pub struct HistoryEntry {
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Time>,
+}
+
+/// Something that people are still to be told. It is written together with what it tells, and is gone when everybody was.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NotificationStatus {
+    /// Rollout, trial, revision, event and, where it waits for a person, step: tells it from every other one.
+    pub id: String,
+    /// What happened.
+    pub event: NotificationEvent,
+    /// The revision that it happened to.
+    pub revision: String,
+    /// The revision that the service rests on after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stable: Option<String>,
+    /// What there is to say.
+    pub message: String,
+    /// When it happened.
+    pub at: Time,
+    /// Who is still to be told: names of spec.notifications.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10), extend("x-kubernetes-list-type" = "set"))]
+    pub pending: Vec<String>,
+    /// Who is being told. Whether it arrived is not known after a restart, and it is not sent again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10), extend("x-kubernetes-list-type" = "set"))]
+    pub sending: Vec<String>,
 }
 
 /// An object that belongs to the service.

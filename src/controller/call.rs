@@ -43,20 +43,22 @@ const OURS: [HeaderName; 7] = [
 
 /// The pauses between the tries of a call.
 #[derive(Clone, Copy, Debug)]
-struct Pace {
-    first: Duration,
-    longest: Duration,
+pub struct Pace {
+    /// After the first one.
+    pub first: Duration,
+    /// The longest.
+    pub longest: Duration,
 }
 
 impl Pace {
     /// 1 s, doubling to 60 s.
-    const USUAL: Self = Self {
+    pub const USUAL: Self = Self {
         first: Duration::from_secs(1),
         longest: Duration::from_secs(60),
     };
 
     /// The pause after so many failed tries, at least one.
-    fn pause(self, failed: u32) -> Duration {
+    pub fn pause(self, failed: u32) -> Duration {
         let factor = 1_u32 << failed.saturating_sub(1).min(16);
         self.first.saturating_mul(factor).min(self.longest)
     }
@@ -241,7 +243,7 @@ where
 /// How requests are made: over HTTP/1.1, each over a connection of its own, to wherever the environment's proxy
 /// variables lead; nothing is followed, repeated, stored or unpacked. The system's certificate authorities are trusted
 /// (SSL_CERT_FILE and SSL_CERT_DIR name others); where there are none, https fails and says so.
-pub(super) fn client() -> ClientBuilder {
+pub fn client() -> ClientBuilder {
     let mut roots = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
     for error in found.errors {

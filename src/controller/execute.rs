@@ -27,9 +27,12 @@ pub async fn execute(context: &Context, key: &ServiceKey, observed: &Observed, w
         let takes_away = match step {
             Step::Apply(apply) => apply.turn == Turn::Shrinking,
             Step::Delete(_) => true,
-            Step::Checkpoint(_) | Step::Scale(_) | Step::Label(_) | Step::Call(_) | Step::ForgetCall(_) => {
-                false
-            }
+            Step::Checkpoint(_)
+            | Step::Scale(_)
+            | Step::Label(_)
+            | Step::Call(_)
+            | Step::ForgetCall(_)
+            | Step::Send(_) => false,
         };
         if takes_away && refused {
             continue;
@@ -46,6 +49,10 @@ pub async fn execute(context: &Context, key: &ServiceKey, observed: &Observed, w
             }
             Step::ForgetCall(call) => {
                 context.calls.forget(key, call);
+                Ok(())
+            }
+            Step::Send(delivery) => {
+                context.deliveries.begin(key, observed.uid(), delivery);
                 Ok(())
             }
         };
@@ -81,7 +88,7 @@ fn remember(context: &Context, key: &ServiceKey, step: &Step, class: FailureClas
             tracing::warn!(service = %key, pod = %label.pod, %message, "a pod could not be told its role");
             return;
         }
-        Step::Checkpoint(_) | Step::Call(_) | Step::ForgetCall(_) => return,
+        Step::Checkpoint(_) | Step::Call(_) | Step::ForgetCall(_) | Step::Send(_) => return,
     };
     tracing::warn!(
         service = %key, kind = child.0.kind(), child = %child.1, %message,

@@ -10,6 +10,7 @@ mod backoff;
 mod cache;
 mod call;
 mod claims;
+mod delivery;
 mod entry;
 mod error;
 mod execute;

@@ -63,6 +63,14 @@ pub async fn observe(
             .change(key, |memory| memory.job_troubles = troubles);
     }
     observed.calls = context.calls.of(key, observed.uid());
+    let waiting = observed
+        .service
+        .status
+        .as_ref()
+        .map(|status| status.notifications.as_slice());
+    observed.deliveries = context
+        .deliveries
+        .of(key, observed.uid(), waiting.unwrap_or_default());
     observed.analysis = context.samplers.report(key);
     observed.gateway_features = context
         .features

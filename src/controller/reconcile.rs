@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::cache::ServiceKey;
 use super::call::Calls;
+use super::delivery::Deliveries;
 use super::entry::now;
 use super::error::WriteError;
 use super::execute::{execute, write_status};
@@ -25,7 +26,7 @@ use super::sources::Contents;
 use super::streams::Caches;
 use crate::api::Phase;
 use crate::rollout::{EventDraft, EventKind, Observed, Plan, Slot, Worth, plan};
-use crate::telemetry::{Decision, Gravity, Metrics, RolloutOutcome};
+use crate::telemetry::{Decision, Gravity, Metrics, NotificationResult, RolloutOutcome};
 
 /// The most rounds of one look: each follows from what the one before wrote.
 const MOST_ROUNDS: usize = 12;
@@ -52,6 +53,8 @@ pub struct Context {
     pub writes: Arc<Semaphore>,
     /// The calls over HTTP.
     pub calls: Arc<Calls>,
+    /// Who tells people beyond the cluster.
+    pub deliveries: Arc<Deliveries>,
     /// Who counts the requests of rollouts.
     pub samplers: Arc<Samplers>,
     /// Whether Secrets may be read.
@@ -106,6 +109,7 @@ pub async fn reconcile(context: &Context, key: &ServiceKey, occasion: Occasion) 
             Ok(Some(observed)) => observed,
             Ok(None) => {
                 context.calls.forget_all(key);
+                context.deliveries.forget_all(key);
                 context.samplers.follow(key, None);
                 let forgotten = context.memory.forget(key);
                 give_way(context, key, Need::Nothing);
@@ -283,6 +287,9 @@ fn log(key: &ServiceKey, observed: &Observed, plan: &Plan) {
 
 /// Counts what was decided and tells people. No rollout waits for events: they are published beside it.
 fn publish(context: &Context, observed: &Observed, plan: &Plan) {
+    for (kind, untold) in &plan.untold {
+        context.metrics.notified(*kind, NotificationResult::of(*untold));
+    }
     for ended in &plan.ended {
         context.metrics.rollout_ended(RolloutOutcome::of(&ended.outcome));
     }

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::cache::{Cached, ServiceKey};
 use super::call::Calls;
+use super::delivery::{Deliveries, SecretsOfCluster};
 use super::features::Features;
 use super::memory::Memory;
 use super::optional;
@@ -70,6 +71,11 @@ pub async fn run(options: Options, shutdown: CancellationToken) {
     let (triggers, triggered) = mpsc::unbounded_channel();
     let caches = Arc::new(Caches::new());
     let calls = Arc::new(Calls::new(triggers.clone()));
+    let deliveries = Arc::new(Deliveries::new(
+        Arc::new(SecretsOfCluster::new(options.client.clone())),
+        Arc::clone(&options.metrics),
+        triggers.clone(),
+    ));
     let watching = Watching {
         client: options.client.clone(),
         scope: options.scope.clone(),
@@ -122,6 +128,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) {
         metrics: options.metrics,
         writes: Arc::new(Semaphore::new(WRITES_IN_FLIGHT)),
         calls,
+        deliveries,
         samplers,
         secrets: options.secrets,
         features: Arc::new(Features::default()),

@@ -8,14 +8,15 @@ use serde_json::Value;
 use super::commands;
 use super::edges::Edge;
 use super::observed::{ChildKey, Failure, FailureClass, LiveChild, Observed};
+use super::outbox::{Outbox, Told};
 use super::plan::{EventDraft, EventKind};
 use super::replicas::{Pace, Size, Surge};
 use super::resolve::Resolution;
 use super::state::{Change, Course, Situation, State};
 use super::steps::{Goal, goals};
 use crate::api::{
-    Blame, CommandOutcome, CommandStatus, ExposureSpec, HistoryEntry, KeepPrevious, Port, PortService,
-    ReturnCause, RolloutCourse, StrategyType,
+    Blame, CommandOutcome, CommandStatus, ExposureSpec, HistoryEntry, KeepPrevious, NotificationEvent, Port,
+    PortService, ReturnCause, RolloutCourse, StrategyType,
 };
 use crate::health::{self, Assessment, Counts, Fault, Limits, Traffic};
 use crate::render::{ChildKind, Compatibility, compatibility};
@@ -52,6 +53,10 @@ pub struct Draft<'a> {
     pub commands: Vec<CommandStatus>,
     /// What people are told.
     pub events: Vec<EventDraft>,
+    /// What was decided just now that people are to be told beyond the cluster.
+    pub told: Vec<Told>,
+    /// What of that, and of what was decided before, may be sent.
+    pub outbox: Outbox,
     /// Times at which something may be decided that no event will announce.
     pub wakes: Vec<Timestamp>,
     /// How many pods a promotion that begins now is to land on, where these are more than are wanted.
@@ -96,6 +101,8 @@ impl<'a> Draft<'a> {
             ended: Vec::new(),
             commands: Vec::new(),
             events: Vec::new(),
+            told: Vec::new(),
+            outbox: Outbox::default(),
             wakes: Vec::new(),
             landing: None,
             durable: Durable::WithDecision,
@@ -609,6 +616,26 @@ impl<'a> Draft<'a> {
             kind,
             reason: reason.to_owned(),
             note,
+        });
+    }
+
+    /// Tells people beyond the cluster, if the spec names any.
+    pub fn tell(
+        &mut self,
+        event: NotificationEvent,
+        revision: &str,
+        stable: Option<&str>,
+        step: Option<i32>,
+        message: String,
+    ) {
+        self.told.push(Told {
+            event,
+            revision: revision.to_owned(),
+            stable: stable.map(str::to_owned),
+            message,
+            seq: self.situation.seq,
+            trial: self.situation.trial,
+            step,
         });
     }
 

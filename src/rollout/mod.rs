@@ -15,6 +15,7 @@ pub mod drift;
 mod edges;
 mod judging;
 mod observed;
+mod outbox;
 mod plan;
 mod quantity;
 mod replicas;
@@ -35,6 +36,7 @@ pub use observed::{
     CallOutcome, ChildKey, Contest, Deleting, DeploymentView, Endpoints, Failure, FailureClass, JobView,
     LiveChild, Observed, Ownership, Slot, Source,
 };
+pub use outbox::{Delivery, DeliveryOutcome, Untold, delivery_key};
 pub use plan::{
     Apply, ApplyReason, Call, CallSubject, Delete, EventDraft, EventKind, LabelPod, Plan, Step, Turn,
     WriteBack, call_body, plan,

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::judging::AnalysisReport;
+use super::outbox::DeliveryOutcome;
 use super::scaling::{ReplicasHolder, Scaling};
 use crate::api::{Microservice, MicroserviceSpec, MicroserviceStatus};
 use crate::health::{Fault, JobOutcome, PodSnapshot};
@@ -59,6 +60,8 @@ pub struct Observed {
     pub jobs: BTreeMap<String, JobView>,
     /// The calls over HTTP that this process has begun, by [`super::Call::key`].
     pub calls: BTreeMap<String, CallOutcome>,
+    /// What people are being told by this process, by [`super::Delivery::key`].
+    pub deliveries: BTreeMap<String, DeliveryOutcome>,
     /// What the requests of the last trial say, as far as this process has counted them.
     pub analysis: Option<AnalysisReport>,
     /// What the Gateways of its routes can do, by namespace and name, where a step asks for what not all of them can and

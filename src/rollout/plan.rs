@@ -12,6 +12,7 @@ use super::drift;
 use super::edges::Edge;
 use super::judging::{Watch, watch};
 use super::observed::{ChildKey, Deleting, LiveChild, Observed, Ownership};
+use super::outbox::{Delivery, Untold};
 use super::resolve::resolve;
 use super::roles::stale_labels;
 use super::scaling::Scaling;
@@ -20,6 +21,7 @@ use super::status::{self, Worth};
 use super::transition::{advance, ignore_stale_commands};
 use super::work::keeps_call;
 use crate::api::{DeletionPolicy, HistoryEntry, MicroserviceStatus, Role, Webhook, annotations};
+use crate::notify::ChannelKind;
 use crate::render::{Child, ChildKind};
 use crate::revision::RevisionDigest;
 
@@ -38,6 +40,9 @@ pub struct Plan {
     pub ended: Vec<HistoryEntry>,
     /// What people are told once the decisions are durable.
     pub events: Vec<EventDraft>,
+    /// Whom nobody will tell what is still to be told, and why.
+    #[serde(skip)]
+    pub untold: Vec<(ChannelKind, Untold)>,
     /// Whose requests are to be counted from now on, beside everything else; none: nobody's.
     #[serde(skip)]
     pub watch: Option<Watch>,
@@ -78,6 +83,8 @@ pub enum Step {
     Call(Box<Call>),
     /// Ends the call with this key if it is under way, and forgets its outcome: nobody wants it any more.
     ForgetCall(String),
+    /// Tells somebody beyond the cluster, beside everything else. How it went comes back in [`Observed::deliveries`].
+    Send(Box<Delivery>),
 }
 
 /// A call over HTTP.
@@ -235,6 +242,7 @@ pub fn plan(observed: &Observed, now: Timestamp) -> Plan {
             status: observed.status(),
             worth: Worth::Nothing,
             events: Vec::new(),
+            untold: Vec::new(),
             watch: None,
             wake: None,
         };
@@ -248,13 +256,21 @@ pub fn plan(observed: &Observed, now: Timestamp) -> Plan {
     }
     let status = status::build(&mut draft, &wanted);
     let worth = status::worth(observed.service.status.as_ref(), &status);
-    let mut steps = Vec::new();
-    if !draft.edges.is_empty() || draft.durable == Durable::Always || rescaled(observed, &status) {
-        steps.push(Step::Checkpoint(Box::new(status.clone())));
-    }
-    steps.extend(writes(&draft, &wanted));
+    let mut writes = writes(&draft, &wanted);
     // Last: no pod waits for it.
-    steps.extend(write_back(observed).map(Step::Scale));
+    writes.extend(write_back(observed).map(Step::Scale));
+    let outbox = std::mem::take(&mut draft.outbox);
+    let send = |delivery: Delivery| Step::Send(Box::new(delivery));
+    let mut steps = Vec::new();
+    let decided = !draft.edges.is_empty() || draft.durable == Durable::Always || rescaled(observed, &status);
+    // Nothing that a rollout needs waits for the write that comes before a message.
+    if decided || (writes.is_empty() && !outbox.claimed.is_empty()) {
+        steps.push(Step::Checkpoint(Box::new(status.clone())));
+        // At once: who is interrupted between the two will never know whether it was sent.
+        steps.extend(outbox.claimed.into_iter().map(send));
+    }
+    steps.extend(outbox.free.into_iter().map(send));
+    steps.extend(writes);
     let watch = watch(&draft);
     Plan {
         watch,
@@ -264,6 +280,7 @@ pub fn plan(observed: &Observed, now: Timestamp) -> Plan {
         worth,
         ended: draft.ended,
         events: draft.events,
+        untold: outbox.untold,
         wake: draft.wakes.into_iter().filter(|at| *at > now).min(),
     }
 }

@@ -18,6 +18,8 @@ pub struct Situation {
     pub started_at: Option<Timestamp>,
     /// When the state began.
     pub since: Option<Timestamp>,
+    /// When it first turned out that this trial neither works nor can be taken back: people are told once.
+    pub failed_at: Option<Timestamp>,
     /// The state.
     pub state: State,
 }
@@ -90,6 +92,8 @@ pub struct Position {
     pub wavering_since: Option<Timestamp>,
     /// Since when its hooks have succeeded.
     pub hooks_passed_at: Option<Timestamp>,
+    /// When it first waited for a person: people are told once.
+    pub waiting_since: Option<Timestamp>,
 }
 
 /// A step, or what comes after the last one.
@@ -181,6 +185,7 @@ impl Situation {
             previous: None,
             started_at: None,
             since: None,
+            failed_at: None,
             state: State::Fresh,
         }
     }
@@ -223,6 +228,7 @@ impl Situation {
             in_force_at: time(&status.in_force_at),
             wavering_since: time(&status.wavering_since),
             hooks_passed_at: time(&status.hooks_passed_at),
+            waiting_since: time(&status.waiting_since),
         };
         let course = || match status.course.unwrap_or_default() {
             RolloutCourse::Exchange => Course::Exchange,
@@ -273,6 +279,7 @@ impl Situation {
             previous: status.previous.clone(),
             started_at: time(&status.started_at),
             since,
+            failed_at: time(&status.failed_at),
             state,
         })
     }
@@ -289,6 +296,7 @@ impl Situation {
         if let Some(position) = self.state.position_mut() {
             position.in_force_at = position.in_force_at.map(past);
             position.wavering_since = position.wavering_since.map(past);
+            position.waiting_since = position.waiting_since.map(past);
         }
         self
     }
@@ -311,6 +319,16 @@ impl Situation {
             in_force_at: None,
             wavering_since: None,
             hooks_passed_at: None,
+            waiting_since: None,
+            failed_at: match &self.state {
+                // What has ended is in the history.
+                State::Fresh | State::Steady { .. } => None,
+                State::Starting { .. }
+                | State::Rolling(_)
+                | State::Promoting(_)
+                | State::Baking(_)
+                | State::Returning(_) => time(self.failed_at),
+            },
             weight: 0,
             effective_weight: 0,
             started_at: time(self.started_at),
@@ -369,6 +387,7 @@ impl Position {
         status.in_force_at = time(self.in_force_at);
         status.wavering_since = time(self.wavering_since);
         status.hooks_passed_at = time(self.hooks_passed_at);
+        status.waiting_since = time(self.waiting_since);
         match &self.stage {
             Stage::Step { number, digest } => {
                 status.step = Some(*number);

@@ -8,6 +8,7 @@ use super::desired::{Desired, TrafficTarget};
 use super::draft::Draft;
 use super::judging;
 use super::observed::{ChildKey, FailureClass, LiveChild, Observed};
+use super::outbox;
 use super::replicas::Pace;
 use super::resolve::Resolution;
 use super::scaling::{Scaling, managed_by_git};
@@ -108,6 +109,12 @@ pub fn build(draft: &mut Draft<'_>, wanted: &Desired) -> MicroserviceStatus {
     let observed = draft.observed;
     let before = observed.status();
     let summary = summarise(draft, &before, wanted);
+    let waiting = (summary.phase == Phase::Paused).then_some(summary.message.as_str());
+    outbox::note(
+        draft,
+        waiting.filter(|_| !draft.suspended()),
+        summary.stalled.as_ref().map(|_| summary.message.as_str()),
+    );
     let summary = overruled(draft, &before, wanted, summary);
     let carrying = observed
         .pods
@@ -139,6 +146,7 @@ pub fn build(draft: &mut Draft<'_>, wanted: &Desired) -> MicroserviceStatus {
         rollout: rollout(draft, wanted),
         commands: commands(draft, &before),
         history: history(draft, &before),
+        notifications: outbox::outbox(draft, &before),
         inventory: inventory(wanted),
         urls: wanted.urls.iter().take(URLS).cloned().collect(),
         conditions: Vec::new(),
@@ -184,6 +192,8 @@ fn fitted(mut status: MicroserviceStatus) -> MicroserviceStatus {
         } else if status.revisions.len() > FEW || status.history.len() > FEW {
             status.revisions.truncate(half(status.revisions.len()).max(FEW));
             status.history.truncate(half(status.history.len()).max(FEW));
+        } else if status.notifications.len() > FEW {
+            status.notifications.remove(0);
         } else if status
             .conditions
             .iter()
@@ -993,7 +1003,8 @@ pub fn shortened(text: &str) -> String {
     cut(text, MESSAGE_BYTES)
 }
 
-fn cut(text: &str, bytes: usize) -> String {
+/// At most so many bytes, cut between characters.
+pub fn cut(text: &str, bytes: usize) -> String {
     if text.len() <= bytes {
         return text.to_owned();
     }
@@ -1013,6 +1024,10 @@ fn seconds(at: Timestamp) -> String {
 /// Whether `after` says something that `before` does not.
 pub fn worth(before: Option<&MicroserviceStatus>, after: &MicroserviceStatus) -> Worth {
     let Some(before) = before else { return Worth::News };
+    let known = |id: &str| before.notifications.iter().any(|entry| entry.id == id);
+    if !after.notifications.iter().all(|entry| known(&entry.id)) {
+        return Worth::News;
+    }
     if without_counts(before) != without_counts(after) {
         Worth::News
     } else if without_times(before) != without_times(after) {
@@ -1034,6 +1049,8 @@ fn without_times(status: &MicroserviceStatus) -> MicroserviceStatus {
 fn without_counts(status: &MicroserviceStatus) -> MicroserviceStatus {
     let mut status = without_times(status);
     let under_way = status.phase == Some(Phase::Progressing);
+    // What is new among them is news; that somebody was told may wait.
+    status.notifications.clear();
     if let Some(rollout) = &mut status.rollout {
         rollout.effective_weight = 0;
         rollout.progress_at = None;

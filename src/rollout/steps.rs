@@ -177,6 +177,7 @@ pub fn position_at(goals: &[Goal], number: i32, weight: i32) -> Position {
         in_force_at: None,
         wavering_since: None,
         hooks_passed_at: None,
+        waiting_since: None,
     }
 }
 
@@ -196,6 +197,7 @@ pub fn position_past(weight: i32) -> Position {
         in_force_at: None,
         wavering_since: None,
         hooks_passed_at: None,
+        waiting_since: None,
     }
 }
 

@@ -20,8 +20,8 @@ use super::traffic::{RouteTarget, RoutesStanding};
 use super::work::{self, WorkStanding};
 use crate::api::conditions::ConditionType;
 use crate::api::{
-    Blame, CommandOutcome, CommandStatus, MicroserviceStatus, Phase, ReturnCause, RolloutCourse,
-    StableHealth, StrategyType, annotations,
+    Blame, CommandOutcome, CommandStatus, MicroserviceStatus, NotificationEvent, Phase, ReturnCause,
+    RolloutCourse, StableHealth, StrategyType, annotations,
 };
 use crate::health::{Assessment, Fault};
 use crate::revision::{PreDeployed, Record, VerdictNote};
@@ -328,6 +328,7 @@ fn fresh(draft: &mut Draft<'_>) {
     if let Some(mut target) = draft.target().cloned() {
         begin_first_trial(draft, &mut target);
         let candidate = remember(draft, target);
+        tell_first(draft, &candidate);
         draft.enter(
             Edge::Start,
             State::Starting {
@@ -489,9 +490,15 @@ fn begin_rollout(draft: &mut Draft<'_>, trial: i32) {
     draft.situation.seq = draft.situation.seq.saturating_add(1);
     draft.situation.trial = trial;
     draft.situation.started_at = Some(draft.now);
+    draft.situation.failed_at = None;
 }
 
 // --- the first revision
+
+fn tell_first(draft: &mut Draft<'_>, candidate: &str) {
+    let message = format!("{candidate} goes out: it is the first revision");
+    draft.tell(NotificationEvent::Started, candidate, None, None, message);
+}
 
 /// The first revision is tried, and noted as promoted: there is nothing else that the service could rest on.
 fn begin_first_trial(draft: &mut Draft<'_>, target: &mut Record) {
@@ -511,6 +518,14 @@ fn starting(draft: &mut Draft<'_>, candidate: &str, progress: Progress) {
     let serves = ready >= wanted || (ready > 0 && target.is_some());
     if draft.observed.deployment_of(candidate).is_some() && serves {
         draft.end_rollout(candidate, "Promoted", None);
+        let message = format!("{candidate} serves: it is the first revision");
+        draft.tell(
+            NotificationEvent::Promoted,
+            candidate,
+            Some(candidate),
+            None,
+            message,
+        );
         let stable = candidate.to_owned();
         return draft.enter(Edge::Started, State::Steady { stable, held: None });
     }
@@ -518,6 +533,7 @@ fn starting(draft: &mut Draft<'_>, candidate: &str, progress: Progress) {
         draft.end_rollout(candidate, "Superseded", None);
         begin_first_trial(draft, &mut target);
         let candidate = remember(draft, target);
+        tell_first(draft, &candidate);
         return draft.enter(
             Edge::StartOver,
             State::Starting {
@@ -557,9 +573,11 @@ fn starting_work(draft: &mut Draft<'_>, candidate: &str) -> Option<()> {
                     CommandOutcome::Done,
                 );
                 draft.situation.trial = trial.saturating_add(1);
+                draft.situation.failed_at = None;
                 if let Some(record) = draft.records.get_mut(candidate) {
                     record.notes.trial = draft.situation.trial;
                 }
+                tell_first(draft, candidate);
                 let state = start(draft);
                 draft.enter(Edge::StartOver, state);
             }
@@ -732,6 +750,9 @@ fn may_be_tried(draft: &Draft<'_>, target: &Record) -> bool {
 }
 
 fn roll(draft: &mut Draft<'_>, stable: &str, mut target: Record, again: Option<&Held>) {
+    // What the environment stopped is tried again and again: people have been told once.
+    let by_itself = again.is_some_and(|held| held.retry_at.is_some())
+        && !commands::retry(draft.observed, &target.name, draft.situation.trial);
     begin_trial(draft, &mut target, again);
     let size = draft.size(stable);
     let served = size.counts.ready > 0 || size.asked == 0;
@@ -755,14 +776,20 @@ fn roll(draft: &mut Draft<'_>, stable: &str, mut target: Record, again: Option<&
     }
     let course = course_of(draft, &target.name);
     let candidate = remember(draft, target);
-    draft.event(
-        EventKind::Normal,
-        "RolloutStarted",
-        format!(
-            "{candidate} goes out against {stable}: {}",
-            changes.unwrap_or_default()
-        ),
+    let message = format!(
+        "{candidate} goes out against {stable}: {}",
+        changes.unwrap_or_default()
     );
+    if !by_itself {
+        draft.tell(
+            NotificationEvent::Started,
+            &candidate,
+            Some(stable),
+            None,
+            message.clone(),
+        );
+    }
+    draft.event(EventKind::Normal, "RolloutStarted", message);
     draft.enter(
         Edge::Roll,
         State::Rolling(Change {
@@ -945,14 +972,18 @@ fn fix_forward(draft: &mut Draft<'_>, stable: &str, candidate: &str, mut target:
     };
     begin_trial(draft, &mut target, None);
     draft.situation.previous = None;
-    draft.event(
-        EventKind::Normal,
-        "FixForward",
-        format!(
-            "{} goes out at once: {serving} does not serve as it should",
-            target.name
-        ),
+    let message = format!(
+        "{} goes out at once: {serving} does not serve as it should",
+        target.name
     );
+    draft.tell(
+        NotificationEvent::Started,
+        &target.name,
+        Some(serving),
+        None,
+        message.clone(),
+    );
+    draft.event(EventKind::Normal, "FixForward", message);
     let candidate = remember(draft, target);
     let change = Change {
         stable: serving.to_owned(),
@@ -1144,14 +1175,18 @@ fn finish(draft: &mut Draft<'_>, change: &Change) {
         record.notes.rejected = None;
     }
     draft.end_rollout(&change.candidate, "Promoted", None);
-    draft.event(
-        EventKind::Normal,
-        "Promoted",
-        format!(
-            "{} is the stable revision; before it was {}",
-            change.candidate, change.stable
-        ),
+    let message = format!(
+        "{} is the stable revision; before it was {}",
+        change.candidate, change.stable
     );
+    draft.tell(
+        NotificationEvent::Promoted,
+        &change.candidate,
+        Some(&change.candidate),
+        None,
+        message.clone(),
+    );
+    draft.event(EventKind::Normal, "Promoted", message);
     // One step of full size is for what is known to have carried everything.
     let proven = change.stable_health == StableHealth::Healthy;
     draft.situation.previous = proven.then(|| change.stable.clone());
@@ -1220,6 +1255,23 @@ fn rollback(draft: &mut Draft<'_>, named: &str, serving: &str, to: String) {
     go_back(draft, Edge::Rollback, &to, serving, cause);
 }
 
+/// Whether the environment has stopped the trial before this one for the same reason.
+fn told_already(draft: &Draft<'_>, from: &str, cause: &ReturnCause) -> bool {
+    let last = draft
+        .observed
+        .service
+        .status
+        .as_ref()
+        .and_then(|s| s.history.first());
+    cause.blame == Blame::Environment
+        && draft.situation.trial > 1
+        && last.is_some_and(|last| {
+            last.revision == from
+                && last.outcome == "RolledBack"
+                && last.reason.as_ref() == Some(&cause.reason)
+        })
+}
+
 fn go_back(draft: &mut Draft<'_>, edge: Edge, home: &str, from: &str, cause: ReturnCause) {
     let cause = ReturnCause {
         message: shortened(&cause.message),
@@ -1233,11 +1285,17 @@ fn go_back(draft: &mut Draft<'_>, edge: Edge, home: &str, from: &str, cause: Ret
         Blame::Superseded => (EventKind::Normal, "Superseded"),
         Blame::Candidate | Blame::Environment | Blame::Person => (EventKind::Warning, "RolledBack"),
     };
-    draft.event(
-        kind,
-        reason,
-        format!("from {from} to {home}: {}: {}", cause.reason, cause.message),
-    );
+    let message = format!("from {from} to {home}: {}: {}", cause.reason, cause.message);
+    if cause.blame != Blame::Superseded && !told_already(draft, from, &cause) {
+        draft.tell(
+            NotificationEvent::RolledBack,
+            from,
+            Some(home),
+            None,
+            message.clone(),
+        );
+    }
+    draft.event(kind, reason, message);
     let course = draft
         .situation
         .state

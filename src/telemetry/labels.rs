@@ -4,6 +4,7 @@
 use prometheus_client::encoding::EncodeLabelValue;
 
 use crate::api::{Blame, Phase, ReturnCause};
+use crate::rollout::Untold;
 
 /// How a reconcile ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -66,6 +67,29 @@ pub enum ScrapeResult {
     Success,
     /// It did not, or not with metrics.
     Error,
+}
+
+/// What became of a notification.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum NotificationResult {
+    /// It arrived.
+    Delivered,
+    /// It did not, or that is not known, after all tries.
+    Failed,
+    /// Another process was sending it: whether it arrived is not known.
+    Lost,
+    /// Too many waited.
+    Dropped,
+}
+
+impl NotificationResult {
+    /// Why it was not even tried.
+    pub fn of(untold: Untold) -> Self {
+        match untold {
+            Untold::Lost => Self::Lost,
+            Untold::Dropped => Self::Dropped,
+        }
+    }
 }
 
 /// How a rollout ended.

@@ -14,8 +14,11 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
 use super::labels::{PHASES, phase_name};
-use super::{ReconcileResult, RollbackReason, RolloutOutcome, ScrapeResult, WriteResult, WriteVerb};
+use super::{
+    NotificationResult, ReconcileResult, RollbackReason, RolloutOutcome, ScrapeResult, WriteResult, WriteVerb,
+};
 use crate::api::{Phase, ReturnCause};
+use crate::notify::ChannelKind;
 
 /// The prefix of all metrics but those of the process.
 const PREFIX: &str = "microservice_operator";
@@ -63,6 +66,12 @@ struct ScrapeLabels {
     result: ScrapeResult,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct NotificationLabels {
+    kind: &'static str,
+    result: NotificationResult,
+}
+
 /// The operator's metrics. One per process, shared by reference.
 #[derive(Debug)]
 pub struct Metrics {
@@ -75,6 +84,7 @@ pub struct Metrics {
     microservices: Family<PhaseLabels, Gauge>,
     watch_errors: Family<KindLabels, Counter>,
     scrapes: Family<ScrapeLabels, Counter>,
+    notifications: Family<NotificationLabels, Counter>,
     queue_depth: Gauge,
     backoff: Gauge,
 }
@@ -98,6 +108,11 @@ impl Metrics {
             microservices: register(own, "microservices", "Microservices by phase"),
             watch_errors: register(own, "watch_errors", "Errors of watches, by kind of object"),
             scrapes: register(own, "scrapes", "Scrapes of pods whose requests are judged"),
+            notifications: register(
+                own,
+                "notifications",
+                "Notifications by kind of receiver and what became of them",
+            ),
             queue_depth: register(own, "queue_depth", "Microservices that wait to be reconciled"),
             backoff: register(
                 own,
@@ -147,6 +162,14 @@ impl Metrics {
     /// A pod was asked for its metrics.
     pub fn scraped(&self, result: ScrapeResult) {
         self.scrapes.get_or_create(&ScrapeLabels { result }).inc();
+    }
+
+    /// Somebody was told, or was not.
+    pub fn notified(&self, kind: ChannelKind, result: NotificationResult) {
+        let kind = kind.name();
+        self.notifications
+            .get_or_create(&NotificationLabels { kind, result })
+            .inc();
     }
 
     /// A rollout ended.
@@ -242,6 +265,7 @@ fn gauge_value(count: usize) -> i64 {
 mod tests {
     use super::*;
     use crate::api::Blame;
+    use crate::rollout::Untold;
 
     fn metrics() -> Metrics {
         Metrics::new("2026-01-01T00:00:00.5Z".parse().unwrap())
@@ -352,6 +376,20 @@ mod tests {
             lines(&metrics, "rollbacks_total"),
             ["Crash", "Other"]
                 .map(|reason| format!("microservice_operator_rollbacks_total{{reason=\"{reason}\"}} 1"))
+        );
+    }
+
+    #[test]
+    fn notifications_are_told_apart_by_kind_and_result() {
+        let metrics = metrics();
+        metrics.notified(ChannelKind::WeCom, NotificationResult::Delivered);
+        metrics.notified(ChannelKind::Slack, NotificationResult::of(Untold::Lost));
+        assert_eq!(
+            lines(&metrics, "notifications_total"),
+            [
+                r#"microservice_operator_notifications_total{kind="Slack",result="Lost"} 1"#,
+                r#"microservice_operator_notifications_total{kind="WeCom",result="Delivered"} 1"#,
+            ]
         );
     }
 

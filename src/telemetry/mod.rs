@@ -4,6 +4,8 @@ mod labels;
 pub mod logs;
 pub mod metrics;
 
-pub use labels::{ReconcileResult, RollbackReason, RolloutOutcome, ScrapeResult, WriteResult, WriteVerb};
+pub use labels::{
+    NotificationResult, ReconcileResult, RollbackReason, RolloutOutcome, ScrapeResult, WriteResult, WriteVerb,
+};
 pub use logs::{Decision, Gravity, LogFormat};
 pub use metrics::Metrics;

@@ -619,7 +619,8 @@ pub fn written(world: &mut World, observed: &Observed, plan: &Plan, step: &Step,
         | Step::Label(_)
         | Step::Delete(_)
         | Step::Call(_)
-        | Step::ForgetCall(_) => {}
+        | Step::ForgetCall(_)
+        | Step::Send(_) => {}
     }
 }
 

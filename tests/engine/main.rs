@@ -9,6 +9,7 @@ mod crashes;
 mod edges;
 mod gateway;
 mod laws;
+mod notifications;
 mod operator;
 mod properties;
 mod requests;

@@ -9,8 +9,8 @@ use microservice_operator::api::{Blame, Microservice};
 use microservice_operator::health::Fault;
 use microservice_operator::render::{ChildKind, KindPresence};
 use microservice_operator::rollout::{
-    CallOutcome, ChildKey, Endpoints, Failure, JobView, Observed, Plan, ReplicasHolder, Step, Turn, Worth,
-    is_route, plan,
+    CallOutcome, ChildKey, DeliveryOutcome, Endpoints, Failure, JobView, Observed, Plan, ReplicasHolder,
+    Step, Turn, Worth, is_route, plan,
 };
 use microservice_operator::traffic::form;
 
@@ -56,6 +56,8 @@ pub struct Memory {
     seen: Option<View>,
     /// The requests that were counted, and the judges.
     pub counting: Option<Counting>,
+    /// What people are being told by this process, by key.
+    pub deliveries: BTreeMap<String, DeliveryOutcome>,
     /// Caches that are behind.
     pub frozen: Option<(View, BTreeSet<Part>)>,
 }
@@ -192,6 +194,7 @@ impl World {
             observed.children.insert(key, stored.live(&uid));
         }
         observed.calls = self.calls.clone();
+        observed.deliveries = self.memory.deliveries.clone();
         observed.analysis = self.report();
         for pod in &view.pods {
             observed
@@ -261,6 +264,7 @@ impl World {
         self.memory.wake = None;
         for round in 0.. {
             self.notice_routes();
+            self.memory.deliveries = self.deliveries();
             let observed = self.observed();
             let plan = plan(&observed, self.now);
             self.follow(plan.watch.clone());
@@ -324,7 +328,8 @@ impl World {
                 | Step::Scale(_)
                 | Step::Label(_)
                 | Step::Call(_)
-                | Step::ForgetCall(_) => false,
+                | Step::ForgetCall(_)
+                | Step::Send(_) => false,
             };
             if takes_away && refused {
                 continue;
@@ -384,6 +389,10 @@ impl World {
                 self.calls.remove(key);
                 Ok(())
             }
+            Step::Send(delivery) => {
+                self.send(delivery);
+                Ok(())
+            }
         };
         self.overlay(step);
         done?;
@@ -424,7 +433,7 @@ impl World {
                     .for_each(|pod| pod.role = Some(label.role));
                 return;
             }
-            Step::Call(_) | Step::ForgetCall(_) => return,
+            Step::Call(_) | Step::ForgetCall(_) | Step::Send(_) => return,
         };
         match self.api.objects.get(&key) {
             Some(stored) => drop(old.objects.insert(key, stored.clone())),

@@ -620,7 +620,8 @@ prop_compose! {
             course: [None, Some(RolloutCourse::Exchange), Some(RolloutCourse::FullSize), Some(RolloutCourse::Steps)]
                 [usize::try_from(seq.rem_euclid(4)).unwrap()],
             step_digest: (trial % 2 == 0).then(|| words.chars().take(10).collect()),
-            in_force_at: retry_at.clone(), wavering_since: None, hooks_passed_at: None, retry_at,
+            in_force_at: retry_at.clone(), wavering_since: None, hooks_passed_at: None, waiting_since: None,
+            failed_at: retry_at.clone(), retry_at,
         }
     }
 }

@@ -9,7 +9,8 @@ use microservice_operator::health::JobOutcome;
 use microservice_operator::render::ChildKind;
 use microservice_operator::revision::SnapshotSource;
 use microservice_operator::rollout::{
-    CallOutcome, ChildKey, Edge, EventDraft, Observed, Plan, ReplicasHolder, Slot, Source, Step,
+    CallOutcome, ChildKey, Delivery, DeliveryOutcome, Edge, EventDraft, Observed, Plan, ReplicasHolder, Slot,
+    Source, Step,
 };
 use microservice_operator::traffic::leads_to;
 use serde_json::{Value, json};
@@ -50,6 +51,10 @@ pub struct World {
     pub hooks: BTreeMap<String, CallOutcome>,
     /// The calls that a process remembers.
     pub calls: BTreeMap<String, CallOutcome>,
+    /// What was sent to people beyond the cluster, in order.
+    pub sent: Vec<Delivery>,
+    /// How deliveries end, by receiver; what is not there arrives.
+    pub receivers: BTreeMap<String, DeliveryOutcome>,
     /// Requests a second and bad ones, by revision.
     pub rates: BTreeMap<String, Count>,
     /// Why the source of the requests does not answer, where it does not.
@@ -81,6 +86,8 @@ impl World {
             jobs: BTreeMap::new(),
             hooks: BTreeMap::new(),
             calls: BTreeMap::new(),
+            sent: Vec::new(),
+            receivers: BTreeMap::new(),
             rates: BTreeMap::new(),
             outage: None,
             writes: 0,
@@ -496,6 +503,7 @@ impl World {
             Step::Label(label) => format!("label {} {}", label.pod, label.role.as_str()),
             Step::Call(call) => format!("call {}", call.key),
             Step::ForgetCall(key) => format!("forget the call {key}"),
+            Step::Send(delivery) => format!("send {}", delivery.key),
         };
         let line = format!("{}   @{at}", self.alias(&line));
         self.journal.push(line);

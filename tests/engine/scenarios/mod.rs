@@ -8,6 +8,7 @@ mod homeward;
 mod judging;
 pub mod lost;
 mod monitoring;
+mod notifying;
 pub mod people;
 mod refused;
 pub mod routes;
