@@ -24,6 +24,8 @@ pub enum Pods {
     Replaced(String),
     /// They are, but what the revision would be called is not known.
     ReplacedUnnamed,
+    /// What is going out now is what it asks for.
+    GoingOut(String),
     /// It asks for a revision that was rejected, which does not go out.
     Rejected(String),
     /// There are none yet.
@@ -80,7 +82,11 @@ pub fn pods(
         let mut known = status.revisions.iter();
         known.any(|revision| revision.name == name && revision.rejected.is_some())
     };
-    if rejected(&wanted.name) {
+    let going_out =
+        matches!(reading::standing(live), Standing::UnderWay(_, candidate) if candidate == wanted.name);
+    if going_out {
+        Pods::GoingOut(wanted.name)
+    } else if rejected(&wanted.name) {
         Pods::Rejected(wanted.name)
     } else {
         Pods::Replaced(wanted.name)
@@ -96,22 +102,20 @@ pub fn diff(service: &Microservice, record: &Record, tracked: &Tracked) -> Page 
         .collect();
     match pods(Some(service), stable, service, tracked) {
         Pods::Kept => {}
-        Pods::Replaced(name) | Pods::Rejected(name) if lines.is_empty() => {
+        Pods::Replaced(name) | Pods::Rejected(name) | Pods::GoingOut(name) if lines.is_empty() => {
             lines.push(changed(format!(
                 "content of tracked ConfigMaps or Secrets (revision {name})"
             )));
         }
-        Pods::Replaced(_) | Pods::Rejected(_) | Pods::ReplacedUnnamed | Pods::Made => {}
+        Pods::Replaced(_) | Pods::Rejected(_) | Pods::GoingOut(_) | Pods::ReplacedUnnamed | Pods::Made => {}
     }
-    if lines.is_empty() {
-        return Page(vec![Line::plain(format!(
-            "{}: the spec asks for what the stable revision {} is",
-            reading::name(service),
-            record.name
-        ))]);
-    }
+    let words = if lines.is_empty() {
+        "the spec asks for what is the stable revision"
+    } else {
+        "the spec differs from the stable revision"
+    };
     let mut page = vec![Line::plain(format!(
-        "{}: the spec differs from the stable revision {}",
+        "{}: {words} {}",
         reading::name(service),
         record.name
     ))];
@@ -161,6 +165,7 @@ pub fn plan(
             format!("pods would be made anew: revision {revision} would go out ({how})"),
             Tone::Waiting,
         ),
+        Pods::GoingOut(revision) => (format!("revision {revision} is going out already"), Tone::Busy),
         Pods::ReplacedUnnamed => (format!("pods would be made anew ({how})"), Tone::Waiting),
         Pods::Rejected(revision) => (
             format!(
@@ -218,10 +223,11 @@ fn scopes(live: &Microservice, new: &Microservice) -> [(&'static str, Vec<String
 
 /// What else decides when it goes out.
 fn circumstances(live: &Microservice, outcome: &Pods) -> Vec<Line> {
-    if !matches!(outcome, Pods::Replaced(_) | Pods::ReplacedUnnamed) {
-        return Vec::new();
+    match outcome {
+        Pods::Replaced(_) | Pods::ReplacedUnnamed => {}
+        Pods::Kept => return given_up(live).into_iter().collect(),
+        Pods::GoingOut(_) | Pods::Rejected(_) | Pods::Made => return Vec::new(),
     }
-    let note = |words: String| Line(vec![Span::new(Tone::Waiting, format!("  note: {words}"))]);
     let mut notes = Vec::new();
     if live.spec.operation.suspend {
         notes.push(note(
@@ -234,10 +240,24 @@ fn circumstances(live: &Microservice, outcome: &Pods) -> Vec<Line> {
             "the service is frozen ({words}): it goes out when the freeze is lifted"
         )));
     }
-    if let Standing::UnderWay(_, candidate) = reading::standing(live) {
-        notes.push(note(format!(
-            "{candidate} is going out now and would be given up for it"
-        )));
-    }
+    notes.extend(given_up(live));
     notes
+}
+
+fn note(words: String) -> Line {
+    Line(vec![Span::new(Tone::Waiting, format!("  note: {words}"))])
+}
+
+/// A rollout that would end for it.
+fn given_up(live: &Microservice) -> Option<Line> {
+    match reading::standing(live) {
+        Standing::UnderWay(_, candidate) => Some(note(format!(
+            "{candidate} is going out now and would be given up for it"
+        ))),
+        Standing::Unknown
+        | Standing::Starting(_)
+        | Standing::Settled(_)
+        | Standing::Held(..)
+        | Standing::Returning(_) => None,
+    }
 }

@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use clap::{CommandFactory, Parser, ValueEnum};
+use clap::{CommandFactory, ValueEnum};
 use clap_complete::CompletionCandidate;
 use clap_complete::engine::{ArgValueCandidates, complete};
 use clap_complete::env::{Bash, CompleteEnv, EnvCompleter, Fish, Zsh};
@@ -38,6 +38,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const MOST: u32 = 500;
 /// What tells the binary that a shell asks for completion.
 const VARIABLE: &str = "KUBECTL_MICROSERVICE_COMPLETE";
+/// The command by which kubectl asks.
+pub const COMMAND: &str = "__complete";
 /// kubectl's word for: these, and no file names.
 const NO_FILES: u32 = 4;
 
@@ -139,18 +141,11 @@ pub fn script(shell: Shell) -> Result<String, Trouble> {
     Ok(String::from_utf8_lossy(&script).into_owned())
 }
 
-/// What kubectl asks, as its own commands are asked: the words so far, the last one unfinished.
-#[derive(Parser, Debug)]
-pub struct CompleteArguments {
-    /// The words.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    words: Vec<OsString>,
-}
-
-/// Answers kubectl: a candidate a line, with its help behind a tab, then what is to be done with them.
-pub fn answer_kubectl(asked: &CompleteArguments) -> Result<(), Trouble> {
+/// Answers kubectl, which gives the words so far, the last one unfinished: a candidate a line, with its help behind a tab,
+/// then what is to be done with them.
+pub fn answer_kubectl(so_far: impl Iterator<Item = OsString>) -> Result<(), Trouble> {
     let mut words = vec![OsString::from("kubectl-microservice")];
-    words.extend(asked.words.iter().cloned());
+    words.extend(so_far);
     if words.len() == 1 {
         words.push(OsString::new());
     }

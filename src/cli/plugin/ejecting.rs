@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, PropagationPolicy};
+use kube::api::{Api, DeleteParams, DynamicObject, Patch, Preconditions, PropagationPolicy};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::runtime::wait::await_condition;
 use serde_json::{Value, json};
 
 use super::connection::Connection;
 use super::trouble::{Asked, Trouble};
-use super::{FIELD_MANAGER, Named, Outcome, note, terminal};
+use super::{Named, Outcome, note, patching, terminal};
 use crate::api::Microservice;
 use crate::plugin::{eject, reading};
 use crate::render::ChildKind;
@@ -61,13 +61,12 @@ pub async fn eject(connection: &Connection, arguments: &EjectArguments) -> Resul
         .filter(|child| child.kind == ChildKind::HorizontalPodAutoscaler)
     {
         let target = json!({"spec": {"scaleTargetRef": child.manifest.pointer("/spec/scaleTargetRef")}});
-        let written = api(connection, child.kind).patch(
-            &child.name,
-            &PatchParams::apply(FIELD_MANAGER),
-            &Patch::Merge(&target),
-        );
+        let scalers = api(connection, child.kind);
+        let written = scalers
+            .patch(&child.name, &patching(), &Patch::Merge(&target))
+            .await;
         let asked = asked(connection, "patch", child.kind, &child.name);
-        written.await.map_err(|error| asked.failed(&error))?;
+        written.map_err(|error| asked.failed(&error))?;
     }
     note(&format!(
         "{name}: released; {} objects run on by themselves",

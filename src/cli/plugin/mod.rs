@@ -55,11 +55,11 @@ struct Arguments {
     #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
     color: When,
     #[command(subcommand)]
-    asked: Asked,
+    request: Request,
 }
 
 #[derive(Debug, Subcommand)]
-enum Asked {
+enum Request {
     /// Show a service: its rollout, revisions, pods, checks and troubles
     Status(StatusArguments),
     /// List services
@@ -116,8 +116,6 @@ enum Asked {
         /// The shell
         shell: completion::Shell,
     },
-    #[command(name = "__complete", hide = true)]
-    Complete(completion::CompleteArguments),
 }
 
 #[derive(Args, Debug)]
@@ -338,6 +336,11 @@ fn note(line: &str) {
 /// All of the plugin.
 pub fn main() -> ExitCode {
     completion::answer_shell();
+    // Before the arguments are read, as these are another command's, unfinished.
+    let mut words = std::env::args_os().skip(1);
+    if words.next().is_some_and(|word| word == completion::COMMAND) {
+        return finished(completion::answer_kubectl(words).map(|()| Outcome::Done));
+    }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -352,11 +355,13 @@ pub fn main() -> ExitCode {
         }
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let ended = match (&arguments.asked, runtime) {
-        (Asked::Complete(asked), _) => completion::answer_kubectl(asked).map(|()| Outcome::Done),
-        (_, Ok(runtime)) => runtime.block_on(run(&arguments)),
-        (_, Err(error)) => Err(format!("the runtime cannot be started: {error}").into()),
-    };
+    finished(match runtime {
+        Ok(runtime) => runtime.block_on(run(&arguments)),
+        Err(error) => Err(format!("the runtime cannot be started: {error}").into()),
+    })
+}
+
+fn finished(ended: Result<Outcome, Trouble>) -> ExitCode {
     match ended {
         Ok(outcome) => outcome.into(),
         Err(Trouble(words)) => {
@@ -369,10 +374,10 @@ pub fn main() -> ExitCode {
 async fn run(arguments: &Arguments) -> Result<Outcome, Trouble> {
     let look = terminal::look(arguments.color);
     // These need no cluster.
-    match &arguments.asked {
-        Asked::Render(file) => return render(file, &arguments.place),
-        Asked::Lint(file) => return offline::lint(&file.filename),
-        Asked::Completion { shell } => {
+    match &arguments.request {
+        Request::Render(file) => return render(file, &arguments.place),
+        Request::Lint(file) => return offline::lint(&file.filename),
+        Request::Completion { shell } => {
             terminal::write(&completion::script(*shell)?)?;
             return Ok(Outcome::Done);
         }
@@ -380,19 +385,19 @@ async fn run(arguments: &Arguments) -> Result<Outcome, Trouble> {
     }
     let connection = arguments.place.connect().await?;
     let connection = &connection;
-    match &arguments.asked {
-        Asked::Status(asked) => status(connection, asked, look).await,
-        Asked::List(asked) => listed(connection, asked, look).await,
-        Asked::Why(named) => {
+    match &arguments.request {
+        Request::Status(asked) => status(connection, asked, look).await,
+        Request::List(asked) => listed(connection, asked, look).await,
+        Request::Why(named) => {
             let service = connection.service(&named.name).await?;
             terminal::write(&format!("{}\n", why::why(&service, Timestamp::now())))?;
             Ok(Outcome::Done)
         }
-        Asked::Wait(asked) => {
+        Request::Wait(asked) => {
             let wait = Wait::new(asked.goals.clone(), asked.image.clone());
             watching::wait(connection, &asked.named.name, wait, asked.timeout).await
         }
-        Asked::Promote(asked) => {
+        Request::Promote(asked) => {
             let verb = if asked.full {
                 Verb::PromoteFull
             } else {
@@ -400,27 +405,25 @@ async fn run(arguments: &Arguments) -> Result<Outcome, Trouble> {
             };
             say(connection, &asked.said, verb).await
         }
-        Asked::Abort(said) => say(connection, said, Verb::Abort).await,
-        Asked::Retry(said) => say(connection, said, Verb::Retry).await,
-        Asked::Pause(said) => say(connection, said, Verb::Pause).await,
-        Asked::Resume(said) => say(connection, said, Verb::Resume).await,
-        Asked::Restart(said) => say(connection, said, Verb::Restart).await,
-        Asked::Refresh(said) => say(connection, said, Verb::Refresh).await,
-        Asked::Rollback(asked) => say(connection, &asked.said, Verb::Rollback(asked.to.clone())).await,
-        Asked::Freeze(asked) => say(connection, &asked.said, Verb::Freeze(asked.reason.clone())).await,
-        Asked::Unfreeze(said) => say(connection, said, Verb::Unfreeze).await,
-        Asked::Expedite(asked) => say(connection, &asked.said, Verb::Expedite(asked.what.clone())).await,
-        Asked::Set(SetWhat::Image { named, change }) => image(connection, &named.name, change).await,
-        Asked::History(asked) => past(connection, asked, look).await,
-        Asked::Diff(named) => offline::diff(connection, &named.name, look).await,
-        Asked::Logs(asked) => hand_over(connection, arguments, asked, Task::Logs).await,
-        Asked::Exec(asked) => hand_over(connection, arguments, asked, Task::Exec).await,
-        Asked::PortForward(asked) => hand_over(connection, arguments, asked, Task::PortForward).await,
-        Asked::Eject(asked) => ejecting::eject(connection, asked).await,
-        Asked::Plan(file) => offline::plan(connection, &file.filename, look).await,
-        Asked::Render(_) | Asked::Lint(_) | Asked::Completion { .. } | Asked::Complete(_) => {
-            Ok(Outcome::Done)
-        }
+        Request::Abort(said) => say(connection, said, Verb::Abort).await,
+        Request::Retry(said) => say(connection, said, Verb::Retry).await,
+        Request::Pause(said) => say(connection, said, Verb::Pause).await,
+        Request::Resume(said) => say(connection, said, Verb::Resume).await,
+        Request::Restart(said) => say(connection, said, Verb::Restart).await,
+        Request::Refresh(said) => say(connection, said, Verb::Refresh).await,
+        Request::Rollback(asked) => say(connection, &asked.said, Verb::Rollback(asked.to.clone())).await,
+        Request::Freeze(asked) => say(connection, &asked.said, Verb::Freeze(asked.reason.clone())).await,
+        Request::Unfreeze(said) => say(connection, said, Verb::Unfreeze).await,
+        Request::Expedite(asked) => say(connection, &asked.said, Verb::Expedite(asked.what.clone())).await,
+        Request::Set(SetWhat::Image { named, change }) => image(connection, &named.name, change).await,
+        Request::History(asked) => past(connection, asked, look).await,
+        Request::Diff(named) => offline::diff(connection, &named.name, look).await,
+        Request::Logs(asked) => hand_over(connection, arguments, asked, Task::Logs).await,
+        Request::Exec(asked) => hand_over(connection, arguments, asked, Task::Exec).await,
+        Request::PortForward(asked) => hand_over(connection, arguments, asked, Task::PortForward).await,
+        Request::Eject(asked) => ejecting::eject(connection, asked).await,
+        Request::Plan(file) => offline::plan(connection, &file.filename, look).await,
+        Request::Render(_) | Request::Lint(_) | Request::Completion { .. } => Ok(Outcome::Done),
     }
 }
 

@@ -21,7 +21,7 @@ use crate::api::{Microservice, labels};
 use crate::plugin::command::{Answer, Order};
 use crate::plugin::goal::{Ending, Look as Seen, Wait};
 use crate::plugin::list::{Reach, list};
-use crate::plugin::page::{Line, Look, Page, Signs, Span, Tone};
+use crate::plugin::page::{Line, Look, Page, Span, Tone};
 use crate::plugin::pods::PodLine;
 use crate::plugin::tree::{Detail, Pods, Scene, tree};
 
@@ -188,7 +188,6 @@ pub async fn status(
             () = pace.frame(&display) => {
                 let Some(found) = service.objects.values().next() else {
                     if seen {
-                        drop(display);
                         return Err(format!("{name} was deleted").into());
                     }
                     continue;
