@@ -166,6 +166,8 @@ fn kubectl_is_answered_in_its_own_way() {
     let ran = run(&["__complete", "pro"], "");
     assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
     assert_eq!(ran.out, "promote\tEnd the wait of the present step\n:4\n");
+    let ran = run(&["__complete", "-n", "shop", "wait", "web", "--for", "pau"], "");
+    assert_eq!(ran.out, "paused\n:4\n");
     let ran = run(&["__complete", "completion", ""], "");
     assert!(ran.out.starts_with("bash"), "{}", ran.out);
     let there = kubeconfig("completion.yaml", "{}");

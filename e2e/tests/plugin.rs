@@ -215,6 +215,40 @@ fn a_status_that_is_followed_ends_in_order() {
 }
 
 #[test]
+fn a_screen_is_drawn_over_and_given_back_on_an_interrupt() {
+    // A terminal for it, which util-linux makes.
+    if Command::new("script").arg("--version").output().is_err() {
+        return environment::skipped("plugin-screen", "script of util-linux");
+    }
+    scenario("plugin-screen").run(async |s| {
+        s.deploy(&service(by_hand(&[50]))).await;
+        let binary = environment::operator_binary().with_file_name("kubectl-microservice");
+        let line = format!(
+            "timeout --foreground -s INT 4 {} -n {} status web -w",
+            binary.display(),
+            s.namespace
+        );
+        let mut command = Command::new("script");
+        command
+            .args(["-qec", &line, "/dev/null"])
+            .env("TERM", "xterm")
+            .env("LC_ALL", "C.UTF-8")
+            .stdin(Stdio::null());
+        let text = finish(command).await.out;
+        let (screen, after) = text
+            .split_once("\x1b[?25h\x1b[?1049l")
+            .expect("the cursor is given back");
+        assert!(screen.starts_with("\x1b[?1049h\x1b[?25l"), "{screen:?}");
+        assert!(
+            screen.contains("\x1b[H") && screen.contains("\x1b[J"),
+            "{screen:?}"
+        );
+        assert!(screen.contains("└─ "), "{screen:?}");
+        assert!(after.contains("Healthy"), "{after:?}");
+    });
+}
+
+#[test]
 fn bad_input_is_one_sentence_and_changes_nothing() {
     scenario("plugin-refused").run(async |s| {
         let first = service(by_hand(&[50]));

@@ -6,7 +6,6 @@
 use serde_json::{Value, json};
 
 use super::reading::{self, Standing};
-use crate::api::conditions::ConditionType;
 use crate::api::{CommandOutcome, Microservice, RolloutState, RolloutStatus, annotations};
 
 /// What a person may say.
@@ -247,7 +246,7 @@ fn asked_for(service: &Microservice) -> Result<(i64, &str), String> {
         Standing::Held(rollout, held) => (rollout, Some(held)),
         Standing::UnderWay(rollout, candidate) => (rollout, Some(candidate)),
         Standing::Starting(rollout) => (rollout, rollout.candidate.as_deref()),
-        Standing::Settled(_) if is_pending(service) => {
+        Standing::Settled(_) if reading::is_pending(service) => {
             return Err(format!(
                 "{}: what the spec asks for has not gone out yet, and brings new pods when it does: {}",
                 reading::name(service),
@@ -266,13 +265,6 @@ fn asked_for(service: &Microservice) -> Result<(i64, &str), String> {
     };
     let revision = revision.ok_or_else(|| format!("{}: there is no revision yet", reading::name(service)))?;
     Ok((rollout.seq, revision))
-}
-
-/// Whether the spec asks for a revision that has not begun to go out.
-fn is_pending(service: &Microservice) -> bool {
-    let status = reading::status(service);
-    reading::condition(&status, ConditionType::RolledOut)
-        .is_some_and(|condition| condition.reason == "Pending")
 }
 
 fn rollback(service: &Microservice, to: Option<&str>) -> Result<String, String> {
@@ -373,7 +365,7 @@ impl Order {
             Evidence::Begun { seq } => {
                 let status = reading::status(service);
                 let began = status.rollout.as_ref().is_some_and(|rollout| rollout.seq > *seq);
-                heard(began || is_pending(service))
+                heard(began || reading::is_pending(service))
             }
             Evidence::Paused => heard(paused),
             Evidence::Resumed => heard(!paused),

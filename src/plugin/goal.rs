@@ -219,7 +219,15 @@ fn unanswered(service: &Microservice) -> Option<String> {
         }
         Standing::Settled(rollout) => {
             let stable = rollout.stable.as_deref()?;
-            rollback(stable).or_else(|| again(stable))
+            // Where something else is asked for already, a restart was heard, or means nothing now.
+            let made_again = || {
+                if reading::is_pending(service) {
+                    None
+                } else {
+                    again(stable)
+                }
+            };
+            rollback(stable).or_else(made_again)
         }
         Standing::UnderWay(rollout, candidate) => {
             let trial = format!("{candidate}/{}", rollout.trial);

@@ -70,13 +70,13 @@ pub fn set_image(service: &Microservice, change: &ImageChange) -> Result<ImagePa
             names.join(", ")
         ));
     };
-    let mut operations = vec![json!({"op": "replace", "path": path, "value": change.image})];
-    if let Some(version) = &service.metadata.resource_version {
-        operations.insert(
-            0,
-            json!({"op": "test", "path": "/metadata/resourceVersion", "value": version}),
-        );
+    // What was read must still be so. Not the resourceVersion: each write of the status changes that.
+    let name_of = format!("{}/name", path.trim_end_matches("/image"));
+    let mut operations = vec![json!({"op": "test", "path": path, "value": before})];
+    if *path != "/spec/image" {
+        operations.push(json!({"op": "test", "path": name_of, "value": container}));
     }
+    operations.push(json!({"op": "replace", "path": path, "value": change.image}));
     Ok(ImagePatch {
         operations: Value::Array(operations),
         before: before.clone(),
@@ -90,7 +90,7 @@ mod tests {
     fn service() -> Microservice {
         serde_json::from_value(json!({
             "apiVersion": "microservice.dev/v1alpha1", "kind": "Microservice",
-            "metadata": {"name": "web", "resourceVersion": "7"},
+            "metadata": {"name": "web"},
             "spec": {"image": "app:1", "sidecars": [{"name": "proxy", "image": "proxy:1"}]},
         }))
         .unwrap()
@@ -104,13 +104,20 @@ mod tests {
             assert_eq!(
                 patch.operations,
                 json!([
-                    {"op": "test", "path": "/metadata/resourceVersion", "value": "7"},
+                    {"op": "test", "path": "/spec/image", "value": "app:1"},
                     {"op": "replace", "path": "/spec/image", "value": "app:2"},
                 ])
             );
         }
         let patch = set_image(&service(), &"proxy=proxy:2".parse().unwrap()).unwrap();
-        assert_eq!(patch.operations[1]["path"], "/spec/sidecars/0/image");
+        assert_eq!(
+            patch.operations,
+            json!([
+                {"op": "test", "path": "/spec/sidecars/0/image", "value": "proxy:1"},
+                {"op": "test", "path": "/spec/sidecars/0/name", "value": "proxy"},
+                {"op": "replace", "path": "/spec/sidecars/0/image", "value": "proxy:2"},
+            ])
+        );
         let refused = set_image(&service(), &"other=a".parse().unwrap()).unwrap_err();
         assert_eq!(refused, "web has no container other: it has web, proxy");
     }

@@ -62,6 +62,13 @@ pub fn condition(status: &MicroserviceStatus, type_: ConditionType) -> Option<&C
     status.conditions.iter().find(|c| c.type_ == type_.as_str())
 }
 
+/// Whether the spec asks for a revision that has not begun to go out: it is frozen, queued or suspended, for example.
+pub fn is_pending(service: &Microservice) -> bool {
+    let conditions = service.status.iter().flat_map(|status| &status.conditions);
+    let mut rolled_out = conditions.filter(|c| c.type_ == ConditionType::RolledOut.as_str());
+    rolled_out.any(|condition| condition.reason == "Pending")
+}
+
 /// The phase in a word, also where there is none.
 pub fn phase(phase: Option<Phase>) -> &'static str {
     match phase {

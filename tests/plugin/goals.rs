@@ -127,6 +127,19 @@ fn a_command_that_was_not_acted_on_makes_the_status_old() {
 }
 
 #[test]
+fn a_restart_that_waits_behind_a_freeze_was_heard() {
+    let frozen = json!([{
+        "type": "RolledOut", "status": "False", "reason": "Pending", "message": "",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }]);
+    let mut said = annotated("healthy", "restart", "web-aaa");
+    let status = said.status.as_mut().unwrap();
+    status.phase = Some(microservice_operator::api::Phase::Paused);
+    status.conditions = serde_json::from_value(frozen).unwrap();
+    assert_reached(&wait(&[Goal::Paused]).see(Some(&said)));
+}
+
+#[test]
 fn a_step_is_reached_when_it_is_in_force() {
     let see = |goal: i32, changes: &[(&str, Value)]| {
         wait(&[Goal::Step(goal)]).see(Some(&changed("rolling", changes)))

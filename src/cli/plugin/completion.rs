@@ -57,6 +57,14 @@ pub fn names() -> ArgValueCandidates {
     })
 }
 
+/// What can be waited for.
+pub fn goals() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        let goals = ["promoted", "healthy", "rolled-back", "paused", "step=1"];
+        goals.map(CompletionCandidate::new).into()
+    })
+}
+
 /// Names of namespaces.
 pub fn namespaces() -> ArgValueCandidates {
     ArgValueCandidates::new(|| {

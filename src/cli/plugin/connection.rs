@@ -73,7 +73,8 @@ impl Place {
                 let config = Config::from_custom_kubeconfig(file, &options).await;
                 config.map_err(|error| broken(&error))
             }
-            None if self.context.is_some() => {
+            // Outside of a cluster it is no news that this is not a pod.
+            None if self.context.is_some() || std::env::var_os("KUBERNETES_SERVICE_HOST").is_none() => {
                 let config = Config::from_kubeconfig(&options).await;
                 config.map_err(|error| broken(&error))
             }

@@ -194,7 +194,8 @@ struct WaitArguments {
         long = "for",
         value_name = "GOAL",
         value_delimiter = ',',
-        default_value = "promoted"
+        default_value = "promoted",
+        add = completion::goals()
     )]
     goals: Vec<Goal>,
     /// Count nothing before the spec asks for this image: where somebody else applies the manifest
