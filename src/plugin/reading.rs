@@ -156,7 +156,8 @@ pub fn troubles(status: &MicroserviceStatus) -> Vec<&Condition> {
         .conditions
         .iter()
         .filter(|c| !is_fine(c) && c.message != said)
-        .filter(|c| !matches!(c.reason.as_str(), "UnderWay" | "Stopped"))
+        // Whether it is rolled out the phase tells, and a service that was stopped need not be available.
+        .filter(|c| c.type_ != ConditionType::RolledOut.as_str() && c.reason != "Stopped")
         .collect()
 }
 

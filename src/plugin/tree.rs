@@ -65,11 +65,16 @@ pub fn tree(scene: &Scene<'_>, signs: Signs) -> Page {
 fn head(scene: &Scene<'_>, status: &MicroserviceStatus) -> Vec<Line> {
     let service = scene.service;
     let title = format!("{}/{}", reading::namespace(service), reading::name(service));
+    // What was said of another spec is no news of this one.
+    let phase = match reading::sight(service) {
+        Sight::Current => status.phase,
+        Sight::Behind(_) => None,
+    };
     let mut lines = vec![Line(vec![
         Span::plain("Microservice "),
         Span::new(Tone::Strong, title),
         Span::plain("  "),
-        Span::new(reading::phase_tone(status.phase), reading::phase(status.phase)),
+        Span::new(reading::phase_tone(phase), reading::phase(phase)),
     ])];
     if let Some(message) = &status.message {
         lines.push(Line::plain(format!("  {message}")));

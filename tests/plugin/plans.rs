@@ -5,12 +5,12 @@ use microservice_operator::plugin::advice::advice;
 use microservice_operator::plugin::difference::{Pods, Tracked, diff, plan, pods};
 use microservice_operator::plugin::eject;
 use microservice_operator::plugin::page::Look;
-use microservice_operator::render::{ChildKind, Companions, Identity, new_record};
+use microservice_operator::render::{ChildKind, Companions, Identity, new_record, offline};
 use microservice_operator::revision::{Record, RevisionInput};
 use serde_json::{Value, json};
 
 use crate::fixtures::{changed, service};
-use crate::support::Example;
+use crate::support::documents;
 
 fn known() -> Tracked {
     Tracked::Known(Companions::default())
@@ -99,8 +99,13 @@ fn an_ejected_object_needs_no_operator_and_restarts_nothing() {
             .unwrap_err()
             .contains("finish or abort")
     );
-    let example = Example::read("full");
-    for child in example.children() {
+    let full = documents("manifests/examples/full.yaml");
+    let full = full
+        .iter()
+        .find(|document| document["kind"] == "Microservice")
+        .unwrap();
+    let full: Microservice = serde_json::from_value(full.clone()).unwrap();
+    for child in offline(&full, "shop", &Companions::default()) {
         let mut live = child.object.clone();
         live["metadata"]["ownerReferences"] = json!([{"kind": "Microservice"}]);
         live["metadata"]["uid"] = json!("u");
