@@ -20,7 +20,7 @@ use tokio::sync::Mutex;
 
 use crate::audit::AuditLog;
 use crate::environment::{self, Pods, cluster_dir};
-use crate::kubectl::{Said, kubectl};
+use crate::kubectl::{Said, established, kubectl};
 use crate::load::Load;
 use crate::manifest::Manifest;
 use crate::operator::{Operator, OperatorOptions};

@@ -11,7 +11,7 @@ use crate::api::{Blame, CheckStatus, Microservice, Phase, RolloutStatus};
 pub fn why(service: &Microservice, now: Timestamp) -> String {
     let name = reading::name(service);
     if let Sight::Behind(seen) = reading::sight(service) {
-        return printable(&format!("{name}: {}.", reading::unseen(service, seen)));
+        return printable(&full_stop(format!("{name}: {}", reading::unseen(service, seen))));
     }
     let status = reading::status(service);
     let message = status.message.clone().unwrap_or_default();
