@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use e2e::audit::{AuditLog, OPERATOR};
 use e2e::environment::cluster;
-use e2e::kubectl::kubectl;
+use e2e::kubectl::{established, kubectl};
 use e2e::rights::{Reach, Rights, shipped};
 use e2e::status::StatusExt;
 use e2e::wait::{eventually, throughout, within};
