@@ -1,5 +1,6 @@
-//! The operator's library. The rooms `api`, `revision`, `render`, `traffic`, `health`, `analysis`, `notify` and `rollout`
-//! are pure: they decide over data and touch neither the network nor a clock. `controller` is the only room that talks to the API server.
+//! The operator's library. The rooms `api`, `revision`, `render`, `traffic`, `health`, `analysis`, `notify`, `rollout` and
+//! `plugin` are pure: they decide over data and touch neither the network nor a clock. `controller` is the only room that talks
+//! to the API server.
 
 pub mod analysis;
 pub mod api;
@@ -8,6 +9,7 @@ pub mod controller;
 pub mod health;
 pub mod http;
 pub mod notify;
+pub mod plugin;
 pub mod render;
 pub mod revision;
 pub mod rollout;

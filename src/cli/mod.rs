@@ -1,5 +1,7 @@
-//! The command line: what can be asked of the binary. All but `run` works without a cluster.
+//! The command line: what can be asked of the operator's binary, of which all but `run` works without a cluster, and in
+//! [`plugin`] of the one for people.
 
+pub mod plugin;
 mod render;
 mod run;
 

@@ -39,13 +39,8 @@ pub(super) struct Rendered {
 /// # Errors
 /// With a line for everything that is wrong with the file.
 pub(super) fn render(arguments: &RenderArguments) -> Result<Rendered, Vec<String>> {
-    let file = match arguments.filename.to_str() {
-        Some("-") => "standard input".to_owned(),
-        Some(_) | None => arguments.filename.display().to_string(),
-    };
-    let say = |problem: String| vec![format!("{file}: {problem}")];
-    let text = read(&arguments.filename).map_err(|error| say(error.to_string()))?;
-    let documents = documents(&text).map_err(|error| say(error.to_string()))?;
+    let file = title(&arguments.filename);
+    let documents = open(&arguments.filename)?;
     let rendered = render_documents(&documents, &arguments.namespace);
     let named = |lines: Vec<String>| lines.into_iter().map(|line| format!("{file}: {line}")).collect();
     rendered
@@ -54,6 +49,24 @@ pub(super) fn render(arguments: &RenderArguments) -> Result<Rendered, Vec<String
             ..r
         })
         .map_err(named)
+}
+
+/// What a file is called.
+pub(super) fn title(file: &Path) -> String {
+    match file.to_str() {
+        Some("-") => "standard input".to_owned(),
+        Some(_) | None => file.display().to_string(),
+    }
+}
+
+/// The objects in a file.
+///
+/// # Errors
+/// With a line that says why it cannot be read.
+pub(super) fn open(file: &Path) -> Result<Vec<Value>, Vec<String>> {
+    let say = |problem: String| vec![format!("{}: {problem}", title(file))];
+    let text = read(file).map_err(|error| say(error.to_string()))?;
+    documents(&text).map_err(|error| say(error.to_string()))
 }
 
 fn read(file: &Path) -> std::io::Result<String> {
@@ -78,7 +91,8 @@ fn documents(text: &str) -> Result<Vec<Value>, serde_saphyr::Error> {
         .collect())
 }
 
-fn kind(document: &Value) -> &str {
+/// The kind of an object.
+pub(super) fn kind(document: &Value) -> &str {
     document.get("kind").and_then(Value::as_str).unwrap_or_default()
 }
 
@@ -136,7 +150,7 @@ fn render_documents(documents: &[Value], default_namespace: &str) -> Result<Rend
 }
 
 /// The ConfigMaps and Secrets of the file that are in `namespace`.
-fn companions(
+pub(super) fn companions(
     documents: &[Value],
     namespace: &str,
     default_namespace: &str,

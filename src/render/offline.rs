@@ -35,7 +35,8 @@ impl Companions {
             .find(|object| object.metadata.name.as_deref() == Some(name))
     }
 
-    fn content(&self, source: &SnapshotSource) -> Option<SnapshotContent> {
+    /// What is in a tracked source; `None` where it is not among them.
+    pub fn content(&self, source: &SnapshotSource) -> Option<SnapshotContent> {
         match source.kind {
             SourceKind::ConfigMap => self.config_map(&source.name).map(SnapshotContent::of_config_map),
             SourceKind::Secret => self.secret(&source.name).map(SnapshotContent::of_secret),

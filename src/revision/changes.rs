@@ -35,6 +35,13 @@ pub fn changes(before: &RecordData, after: &RecordData) -> String {
     found.join(", ")
 }
 
+/// What differs from `before` to `after`, all of it, a line each.
+pub fn differences(before: &Value, after: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    compare("", before, after, &mut found);
+    found
+}
+
 fn paired_snapshots<'a>(
     before: &'a RecordData,
     after: &'a RecordData,

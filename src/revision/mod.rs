@@ -8,7 +8,7 @@ mod record;
 mod snapshot;
 
 pub use canonical::canonical_json;
-pub use changes::changes;
+pub use changes::{changes, differences};
 pub use hash::{HASH_VERSION, RevisionDigest, short_digest};
 pub use identity::{ContainerPort, RevisionInput};
 pub use record::{PreDeployed, Record, RecordData, RecordError, RecordNotes, RecordedSnapshot, VerdictNote};

@@ -1,0 +1,357 @@
+//! The kubectl plugin against a real cluster and operator.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use e2e::release::{by_hand, canary, in_force, timed};
+use e2e::rights::{Reach, Rights};
+use e2e::status::StatusExt;
+use e2e::{Manifest, Scenario, environment, misbehave, podinfo, scenario};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use serde_json::{Value, json};
+
+#[derive(Debug)]
+struct Ran {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl Ran {
+    #[track_caller]
+    fn ok(self) -> String {
+        assert_eq!(self.code, Some(0), "{self:?}");
+        self.out
+    }
+
+    #[track_caller]
+    fn refused(self, code: i32, words: &str) {
+        assert_eq!((self.code, self.out.as_str()), (Some(code), ""), "{self:?}");
+        assert!(self.err.contains(words), "{words}: {self:?}");
+        assert_eq!(self.err.lines().count(), 1, "{self:?}");
+    }
+}
+
+fn plugin(s: &Scenario, arguments: &[&str]) -> Command {
+    let mut command = Command::new(environment::operator_binary().with_file_name("kubectl-microservice"));
+    command
+        .args(["-n", &s.namespace])
+        .args(arguments)
+        .env("KUBECTL", environment::kubectl_binary())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// Runs it while the scenario goes on.
+async fn finish(command: Command) -> Ran {
+    let mut command = command;
+    let output = tokio::task::spawn_blocking(move || command.output().expect("the plugin can be run"));
+    let output = output.await.unwrap();
+    Ran {
+        code: output.status.code(),
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+async fn run(s: &Scenario, arguments: &[&str]) -> Ran {
+    finish(plugin(s, arguments)).await
+}
+
+fn service(steps: Value) -> Manifest {
+    podinfo("web", "1.0.0")
+        .spec(json!({"replicas": 3}))
+        .spec(canary(steps))
+        .spec(json!({"strategy": {"bakeSeconds": 1, "drainSeconds": 1}}))
+}
+
+#[test]
+fn a_release_is_shown_steered_and_waited_for() {
+    scenario("plugin-release").run(async |s| {
+        let first = service(by_hand(&[25, 50]));
+        let stable = s.deploy(&first).await.stable().unwrap();
+        run(s, &["wait", "web", "--for=healthy", "--timeout=30s"])
+            .await
+            .ok();
+
+        run(s, &["set", "image", "web", "registry.local/podinfo:1.1.0"])
+            .await
+            .ok();
+        let ran = run(s, &["wait", "web", "--for=paused", "--timeout=60s"]).await;
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        let candidate = in_force(s, "web", 1).await.candidate().unwrap();
+        let status = run(s, &["status", "web"]).await.ok();
+        for word in ["step 1 of", "Candidate", "Stable", &candidate, &stable, "Paused"] {
+            assert!(status.contains(word), "{word}: {status}");
+        }
+        let pods = s.pods_of(&candidate).await;
+        assert!(status.contains(&pods[0].name_any()), "{status}");
+        let why = run(s, &["why", "web"]).await.ok();
+        assert!(why.contains("kubectl microservice promote web"), "{why}");
+        let listed = run(s, &["list"]).await.ok();
+        assert!(listed.contains("1/2"), "{listed}");
+        let diff = run(s, &["diff", "web"]).await.ok();
+        assert!(diff.contains("1.0.0 -> registry.local/podinfo:1.1.0"), "{diff}");
+
+        let said = run(s, &["promote", "web"]).await.ok();
+        assert!(said.contains(&format!("promote {candidate}/1/1")), "{said}");
+        run(s, &["wait", "web", "--for=step=2", "--timeout=60s"])
+            .await
+            .ok();
+        run(s, &["promote", "web", "--full"]).await.ok();
+        run(s, &["wait", "web", "--timeout=60s"]).await.ok();
+        s.healthy("web").await;
+        let history = run(s, &["history", "web"]).await.ok();
+        assert!(history.contains("Promoted"), "{history}");
+
+        run(s, &["rollback", "web"]).await.ok();
+        let ran = run(s, &["wait", "web", "--for=rolled-back", "--timeout=60s"]).await;
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        assert_eq!(s.service("web").await.stable(), Some(stable));
+    });
+}
+
+#[test]
+fn abort_retry_pause_and_resume() {
+    scenario("plugin-commands").run(async |s| {
+        let first = service(timed(&[25], 8));
+        s.deploy(&first).await;
+        s.apply(&first.version("1.1.0")).await;
+        in_force(s, "web", 1).await;
+        run(s, &["pause", "web"]).await.ok();
+        run(s, &["wait", "web", "--for=paused", "--timeout=20s"])
+            .await
+            .ok();
+        run(s, &["resume", "web"]).await.ok();
+        run(s, &["abort", "web"]).await.ok();
+        let ran = run(s, &["wait", "web", "--for=promoted", "--timeout=60s"]).await;
+        assert_eq!(ran.code, Some(1), "{ran:?}");
+        run(s, &["abort", "web"]).await.refused(3, "no rollout to abort");
+        run(s, &["retry", "web"]).await.ok();
+        run(s, &["wait", "web", "--for=promoted", "--timeout=60s"])
+            .await
+            .ok();
+
+        let before = s.service("web").await.stable();
+        run(s, &["freeze", "web", "--reason=holidays"]).await.ok();
+        run(s, &["restart", "web"]).await.ok();
+        run(s, &["wait", "web", "--for=paused", "--timeout=20s"])
+            .await
+            .ok();
+        run(s, &["unfreeze", "web"]).await.ok();
+        let ran = run(s, &["wait", "web", "--for=healthy", "--timeout=60s"]).await;
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        assert_ne!(s.service("web").await.stable(), before);
+    });
+}
+
+#[test]
+fn wait_is_not_fooled_by_what_was_before() {
+    scenario("plugin-wait").run(async |s| {
+        let first = service(timed(&[50], 2));
+        s.deploy(&first).await;
+        s.kill_operator().await;
+        s.apply(&first.version("1.1.0")).await;
+        let ran = run(s, &["wait", "web", "--for=healthy", "--timeout=2s"]).await;
+        assert_eq!(ran.code, Some(2), "{ran:?}");
+        assert!(ran.err.contains("has not seen generation 2"), "{ran:?}");
+        let waiting = tokio::spawn(finish(plugin(
+            s,
+            &["wait", "web", "--for=healthy", "--timeout=90s"],
+        )));
+        s.restart_operator().await;
+        let ran = waiting.await.unwrap();
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        assert_eq!(s.service("web").await.said().history[0].outcome, "Promoted");
+    });
+}
+
+#[test]
+fn wait_tells_a_rollback_by_its_code() {
+    scenario("plugin-wait-back").real_pods().run(async |s| {
+        let first = misbehave("web", "1.0.0").spec(json!({"replicas": 2}));
+        s.deploy(&first).await;
+        s.apply(&first.env("EXIT_AFTER_SECONDS", "0")).await;
+        let ran = run(s, &["wait", "web", "--for=promoted", "--timeout=90s"]).await;
+        assert_eq!(ran.code, Some(1), "{ran:?}");
+    });
+}
+
+#[test]
+fn a_status_that_is_followed_ends_in_order() {
+    scenario("plugin-watch").run(async |s| {
+        let first = service(timed(&[50], 2));
+        s.deploy(&first).await;
+        let mut followed = plugin(s, &["status", "web", "-w"]).spawn().unwrap();
+        let listed = plugin(s, &["list", "-w"]).spawn().unwrap();
+        s.apply(&first.version("1.1.0")).await;
+        in_force(s, "web", 1).await;
+        s.healthy("web").await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        for child in [followed.id(), listed.id()] {
+            Command::new("kill")
+                .args(["-INT", &child.to_string()])
+                .status()
+                .unwrap();
+        }
+        let code = followed.wait().unwrap().code();
+        let mut text = String::new();
+        std::io::Read::read_to_string(&mut followed.stdout.take().unwrap(), &mut text).unwrap();
+        assert_eq!(code, Some(0), "{text}");
+        assert!(text.contains("step 1 of 1") && text.contains("Healthy"), "{text}");
+        let output = listed.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        assert!(
+            String::from_utf8_lossy(&output.stdout).contains("Progressing"),
+            "{output:?}"
+        );
+    });
+}
+
+#[test]
+fn a_screen_is_drawn_over_and_given_back_on_an_interrupt() {
+    // A terminal for it, which util-linux makes.
+    if Command::new("script").arg("--version").output().is_err() {
+        return environment::skipped("plugin-screen", "script of util-linux");
+    }
+    scenario("plugin-screen").run(async |s| {
+        s.deploy(&service(by_hand(&[50]))).await;
+        let binary = environment::operator_binary().with_file_name("kubectl-microservice");
+        let line = format!(
+            "timeout --foreground -s INT 4 {} -n {} status web -w",
+            binary.display(),
+            s.namespace
+        );
+        let mut command = Command::new("script");
+        command
+            .args(["-qec", &line, "/dev/null"])
+            .env("TERM", "xterm")
+            .env("LC_ALL", "C.UTF-8")
+            .stdin(Stdio::null());
+        let text = finish(command).await.out;
+        let (screen, after) = text
+            .split_once("\x1b[?25h\x1b[?1049l")
+            .expect("the cursor is given back");
+        assert!(screen.starts_with("\x1b[?1049h\x1b[?25l"), "{screen:?}");
+        assert!(
+            screen.contains("\x1b[H") && screen.contains("\x1b[J"),
+            "{screen:?}"
+        );
+        assert!(screen.contains("└─ "), "{screen:?}");
+        assert!(after.contains("Healthy"), "{after:?}");
+    });
+}
+
+#[test]
+fn bad_input_is_one_sentence_and_changes_nothing() {
+    scenario("plugin-refused").run(async |s| {
+        let first = service(by_hand(&[50]));
+        s.deploy(&first).await;
+        let before = s.service("web").await.resource_version();
+        run(s, &["status", "wbe"]).await.refused(3, "there is no microservice wbe");
+        run(s, &["promote", "web"]).await.refused(3, "no rollout to promote");
+        run(s, &["rollback", "web", "--to", "web-gone"]).await.refused(3, "no revision web-gone");
+        run(s, &["set", "image", "web", "sidecar=a:1"]).await.refused(3, "has no container sidecar");
+        let reader = Rights::new(
+            Reach::Namespace(&s.namespace),
+            &[json!({"apiGroups": ["microservice.dev"], "resources": ["microservices"], "verbs": ["get", "list", "watch"]})],
+        );
+        let kubeconfig = reader.kubeconfig().display().to_string();
+        let as_reader = |arguments: &[&str]| {
+            let mut all = vec!["--kubeconfig", kubeconfig.as_str()];
+            all.extend(arguments);
+            plugin(s, &all)
+        };
+        finish(as_reader(&["restart", "web"])).await.refused(3, "you may not patch microservices");
+        // Pods are an extra.
+        let status = finish(as_reader(&["status", "web"])).await.ok();
+        assert!(status.contains("pods are not shown: you may not list pods"), "{status}");
+        finish(as_reader(&["list", "-A"])).await.refused(3, "you may not list microservices in all namespaces");
+        assert_eq!(s.service("web").await.resource_version(), before);
+    });
+}
+
+#[test]
+fn a_plan_says_whether_pods_are_made_anew() {
+    scenario("plugin-plan").run(async |s| {
+        let first = service(by_hand(&[50]));
+        s.deploy(&first).await;
+        let file = std::env::temp_dir().join(format!("{}.yaml", s.namespace));
+        let plan = async |manifest: &Manifest| {
+            std::fs::write(&file, manifest.text()).unwrap();
+            run(s, &["plan", "-f", file.to_str().unwrap()]).await.ok()
+        };
+        let same = plan(&first).await;
+        assert!(same.contains("no pod would be made anew"), "{same}");
+        let scaled = plan(&first.clone().spec(json!({"replicas": 4}))).await;
+        assert!(
+            scaled.contains("no pod would be made anew") && scaled.contains("replicas 3 -> 4"),
+            "{scaled}"
+        );
+        let next = first.version("1.1.0");
+        let planned = plan(&next).await;
+        s.apply(&next).await;
+        let candidate = in_force(s, "web", 1).await.candidate().unwrap();
+        assert!(
+            planned.contains(&format!("revision {candidate} would go out")),
+            "{planned}"
+        );
+        std::fs::remove_file(&file).unwrap();
+    });
+}
+
+#[test]
+fn pods_are_reached_by_role() {
+    scenario("plugin-pods").real_pods().run(async |s| {
+        let first = service(by_hand(&[50]));
+        s.deploy(&first).await;
+        run(s, &["logs", "web", "--role=candidate"])
+            .await
+            .refused(3, "has no candidate revision now");
+        s.apply(&first.version("1.1.0")).await;
+        let candidate = in_force(s, "web", 1).await.candidate().unwrap();
+        let logs = run(s, &["logs", "web", "--role=candidate", "--tail=5"])
+            .await
+            .ok();
+        assert!(logs.contains(&format!("[pod/{candidate}-")), "{logs}");
+        // There is nothing to run in this image, which its runtime says.
+        let ran = run(s, &["exec", "web", "--role=candidate", "--", "/no-such-file"]).await;
+        assert_ne!(ran.code, Some(0), "{ran:?}");
+        assert!(ran.err.contains("no-such-file"), "{ran:?}");
+    });
+}
+
+#[test]
+fn an_ejected_service_runs_on_without_a_restart() {
+    scenario("plugin-eject").run(async |s| {
+        let first = podinfo("web", "1.0.0").spec(json!({
+            "replicas": 2, "resources": {"requests": {"cpu": "10m"}},
+            "autoscaling": {"minReplicas": 2, "maxReplicas": 4, "cpu": 80},
+        }));
+        let stable = s.deploy(&first).await.stable().unwrap();
+        let names = async || {
+            let mut names: Vec<String> = s.pods_of(&stable).await.iter().map(Pod::name_any).collect();
+            names.sort();
+            names
+        };
+        let before = names().await;
+        let manifests = run(s, &["eject", "web", "--yes"]).await.ok();
+        s.gone::<microservice_operator::api::Microservice>("web").await;
+        let deployment: Deployment = s.get(&stable).await;
+        assert_eq!(deployment.owner_references(), []);
+        let scaler: k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler = s.get("web").await;
+        assert_eq!(scaler.spec.unwrap().scale_target_ref.kind, "Deployment");
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert_eq!(names().await, before);
+        // They are what is there: applying them restarts nothing.
+        s.kubectl_with(&["apply", "-f", "-"], Some(&manifests)).ok();
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert_eq!(names().await, before);
+    });
+}

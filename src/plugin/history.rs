@@ -1,0 +1,61 @@
+//! `history`: the rollouts that ended, and the revisions that can be returned to.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::page::{Line, Page, Span, Tone, columns, duration};
+use super::reading;
+use crate::api::{HistoryEntry, Microservice, RevisionStatus, Role};
+
+/// The page.
+pub fn history(service: &Microservice, now: Timestamp) -> Page {
+    let status = reading::status(service);
+    let head =
+        |words: &[&str]| -> Vec<Span> { words.iter().map(|word| Span::new(Tone::Dim, word)).collect() };
+    let mut rollouts = vec![head(&[
+        "ROLLOUT", "REVISION", "OUTCOME", "ENDED", "TOOK", "IMAGE",
+    ])];
+    rollouts.extend(status.history.iter().map(|entry| rollout(entry, now)));
+    let mut revisions = vec![head(&["REVISION", "ROLE", "REJECTED", "IMAGE", "CHANGES"])];
+    revisions.extend(status.revisions.iter().map(revision));
+    let mut lines = columns(rollouts);
+    lines.push(Line::default());
+    lines.extend(columns(revisions));
+    Page(lines)
+}
+
+fn rollout(entry: &HistoryEntry, now: Timestamp) -> Vec<Span> {
+    let tone = if entry.outcome == "Promoted" {
+        Tone::Good
+    } else {
+        Tone::Bad
+    };
+    let outcome = match &entry.reason {
+        Some(reason) => format!("{} ({reason})", entry.outcome),
+        None => entry.outcome.clone(),
+    };
+    let between = |from: &Option<Time>, to: Option<Timestamp>| match (from, to) {
+        (Some(from), Some(to)) => duration(to.duration_since(from.0).as_secs()),
+        _ => "-".to_owned(),
+    };
+    let ended = entry.ended_at.as_ref().map(|time| time.0);
+    vec![
+        Span::plain(entry.seq.to_string()),
+        Span::plain(&entry.revision),
+        Span::new(tone, outcome),
+        Span::plain(format!("{} ago", between(&entry.ended_at, Some(now)))),
+        Span::plain(between(&entry.started_at, ended)),
+        Span::plain(&entry.image),
+    ]
+}
+
+fn revision(revision: &RevisionStatus) -> Vec<Span> {
+    let rejected = revision.rejected.as_ref().map(|verdict| verdict.reason.as_str());
+    vec![
+        Span::plain(&revision.name),
+        Span::plain(revision.role.map_or("-", Role::as_str)),
+        Span::new(Tone::Bad, rejected.unwrap_or("-")),
+        Span::plain(&revision.image),
+        Span::new(Tone::Dim, revision.changes.as_deref().unwrap_or_default()),
+    ]
+}

@@ -1,0 +1,149 @@
+//! Which annotation a verb stands for, and when the operator has answered.
+
+use microservice_operator::plugin::command::{Answer, Verb, order};
+use serde_json::{Value, json};
+
+use crate::fixtures::{annotated, changed, service};
+
+fn annotation(fixture: &str, verb: &Verb) -> (String, Value) {
+    let order = order(&service(fixture), verb).unwrap_or_else(|error| panic!("{fixture} {verb:?}: {error}"));
+    let patch = order.patch();
+    assert_eq!(
+        patch["metadata"]["uid"], "u-web",
+        "the patch must hold for this one only"
+    );
+    let all = patch["metadata"]["annotations"].as_object().unwrap();
+    let (key, value) = all.iter().next().unwrap();
+    (
+        key.trim_start_matches("microservice.dev/").to_owned(),
+        value.clone(),
+    )
+}
+
+fn refusal(fixture: &str, verb: &Verb) -> String {
+    order(&service(fixture), verb).expect_err("nothing is meant")
+}
+
+#[test]
+fn values_name_revision_trial_and_step_as_documented() {
+    let said = |fixture: &str, verb: Verb| annotation(fixture, &verb);
+    let is = |verb: &str, value: &str| (verb.to_owned(), json!(value));
+    assert_eq!(said("rolling", Verb::Promote), is("promote", "web-bbb/1/2"));
+    assert_eq!(
+        said("rolling", Verb::PromoteFull),
+        is("promote-full", "web-bbb/1")
+    );
+    assert_eq!(said("rolling", Verb::Abort), is("abort", "web-bbb/1"));
+    assert_eq!(said("rolling", Verb::Pause), is("pause", "web-bbb/1"));
+    assert_eq!(said("rolled-back", Verb::Retry), is("retry", "web-bbb/1"));
+    assert_eq!(said("healthy", Verb::Restart), is("restart", "web-aaa"));
+    assert_eq!(said("rolled-back", Verb::Restart), is("restart", "web-bbb"));
+    assert_eq!(said("healthy", Verb::Refresh), is("refresh", "web-aaa"));
+    assert_eq!(
+        said("rolling", Verb::Rollback(None)),
+        is("rollback", "web-bbb/web-aaa")
+    );
+    assert_eq!(
+        said("healthy", Verb::Rollback(Some("000".to_owned()))),
+        is("rollback", "web-aaa/web-000")
+    );
+    assert_eq!(
+        said("healthy", Verb::Freeze("holidays".to_owned())),
+        is("freeze", "holidays")
+    );
+    assert_eq!(
+        said("rolling", Verb::Expedite(None)),
+        is("expedite", "registry.example/web:1.5.0")
+    );
+    for (verb, key) in [(Verb::Resume, "pause"), (Verb::Unfreeze, "freeze")] {
+        let order = order(&annotated("rolling", key, "x"), &verb).unwrap();
+        assert_eq!(
+            order.patch()["metadata"]["annotations"],
+            json!({format!("microservice.dev/{key}"): null})
+        );
+    }
+}
+
+#[test]
+fn what_would_mean_nothing_is_refused_with_a_way_out() {
+    for (fixture, verb, words) in [
+        ("healthy", Verb::Promote, "there is no rollout to promote"),
+        ("healthy", Verb::Abort, "there is no rollout to abort"),
+        ("healthy", Verb::Retry, "nothing was taken back"),
+        ("healthy", Verb::Unfreeze, "not frozen"),
+        ("paused", Verb::Resume, "kubectl microservice promote web"),
+        ("new", Verb::Restart, "no operator has seen it"),
+        (
+            "healthy",
+            Verb::Rollback(Some("web-gone".to_owned())),
+            "no revision web-gone any more",
+        ),
+        (
+            "healthy",
+            Verb::Rollback(Some("web-aaa".to_owned())),
+            "is what serves now",
+        ),
+        ("healthy", Verb::Rollback(None), "no revision before web-aaa"),
+    ] {
+        let refused = refusal(fixture, &verb);
+        assert!(refused.contains(words), "{fixture} {verb:?}: {refused}");
+    }
+}
+
+#[test]
+fn an_answer_is_what_the_status_says_of_this_value() {
+    let order = order(&service("rolling"), &Verb::Promote).unwrap();
+    let noted = |value: &str, outcome: Value| {
+        let mut command = json!({"verb": "promote", "value": value});
+        if !outcome.is_null() {
+            command["outcome"] = outcome;
+        }
+        order.answer(&changed("rolling", &[("/status/commands", json!([command]))]))
+    };
+    assert!(matches!(order.answer(&service("rolling")), Answer::Awaited(_)));
+    assert!(matches!(noted("web-bbb/1/1", Value::Null), Answer::Awaited(_)));
+    assert!(matches!(noted("web-bbb/1/2", Value::Null), Answer::Heard(_)));
+    assert!(matches!(
+        noted("web-bbb/1/2", json!("Ignored")),
+        Answer::Ignored(_)
+    ));
+}
+
+#[test]
+fn a_value_that_was_handled_before_is_not_said_again() {
+    let commands = |verb: &str, value: &str| json!([{"verb": verb, "value": value}]);
+    let early = json!([{"verb": "promote", "value": "web-bbb/1/2", "outcome": "Ignored"}]);
+    let found = changed("rolling", &[("/status/commands", early)]);
+    assert!(order(&found, &Verb::Promote).unwrap_err().contains("--full"));
+    // The operator acts on a value once.
+    let back = changed(
+        "rolling",
+        &[("/status/commands", commands("rollback", "web-bbb/web-aaa"))],
+    );
+    let refused = order(&back, &Verb::Rollback(None)).unwrap_err();
+    assert!(refused.contains("carried out before"), "{refused}");
+}
+
+#[test]
+fn a_restart_is_heard_when_another_revision_is_asked_for() {
+    let order = order(&service("healthy"), &Verb::Restart).unwrap();
+    assert!(matches!(order.answer(&service("healthy")), Answer::Awaited(_)));
+    let began = changed("healthy", &[("/status/rollout/seq", json!(3))]);
+    assert!(matches!(order.answer(&began), Answer::Heard(_)));
+    let waits = json!([{
+        "type": "RolledOut", "status": "False", "reason": "Pending", "message": "",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }]);
+    let frozen = changed("healthy", &[("/status/conditions", waits)]);
+    assert!(matches!(order.answer(&frozen), Answer::Heard(_)));
+}
+
+#[test]
+fn a_pause_is_heard_when_the_message_says_so() {
+    let order = order(&service("paused"), &Verb::Pause).unwrap();
+    // Paused as it is, by its step.
+    assert!(matches!(order.answer(&service("paused")), Answer::Awaited(_)));
+    let message = json!("paused by a person, until the annotation microservice.dev/pause is taken away");
+    let said = changed("paused", &[("/status/message", message)]);
+    assert!(matches!(order.answer(&said), Answer::Heard(_)));
+}
