@@ -14,5 +14,6 @@ pub mod render;
 pub mod revision;
 pub mod rollout;
 pub mod telemetry;
+pub mod template;
 pub mod traffic;
 pub mod validate;

@@ -10,10 +10,12 @@ mod evidence;
 mod exposition;
 mod judge;
 mod odds;
+pub mod placeholders;
 mod probe_paths;
 pub mod prometheus;
 mod reading;
 mod tally;
+pub mod threshold;
 
 #[cfg(test)]
 mod judge_tests;

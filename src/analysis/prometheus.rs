@@ -63,12 +63,19 @@ fn any_of<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
         if !pattern.is_empty() {
             pattern.push('|');
         }
-        for letter in text.chars() {
-            if letter.is_ascii_punctuation() && letter != '_' {
-                pattern.push('\\');
-            }
-            pattern.push(letter);
+        pattern.push_str(&literally(text));
+    }
+    pattern
+}
+
+/// A regular expression for this text, letter for letter.
+pub(super) fn literally(text: &str) -> String {
+    let mut pattern = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if letter.is_ascii_punctuation() && letter != '_' {
+            pattern.push('\\');
         }
+        pattern.push(letter);
     }
     pattern
 }
@@ -167,12 +174,12 @@ fn own_labels(metric: BTreeMap<String, String>) -> Vec<(Cow<'static, str>, Cow<'
 }
 
 /// One series of an instant vector.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Series {
+#[derive(Debug)]
+struct Series {
     /// Its labels, with the name as `__name__`.
-    pub metric: BTreeMap<String, String>,
+    metric: BTreeMap<String, String>,
     /// May be NaN or infinite.
-    pub value: f64,
+    value: f64,
 }
 
 #[derive(Deserialize)]
@@ -203,17 +210,10 @@ struct RawSeries {
 
 #[derive(Deserialize)]
 struct RawRange {
-    metric: BTreeMap<String, String>,
     values: Vec<(f64, String)>,
 }
 
-/// The series of an answer to an instant query or a range query; a scalar is one series without labels, and of a range
-/// the last value counts.
-///
-/// # Errors
-/// Where it is no answer, or says that the query failed.
-pub fn vector(body: &[u8]) -> Result<Vec<Series>, Unanswered> {
-    let not_the_api = |why: &str| Unanswered::NotTheApi(why.to_owned());
+fn data(body: &[u8]) -> Result<Data, Unanswered> {
     let answer: Answer = serde_json::from_slice(body).map_err(|error| not_the_api(&error.to_string()))?;
     if answer.status != "success" {
         return Err(Unanswered::Failed {
@@ -221,35 +221,48 @@ pub fn vector(body: &[u8]) -> Result<Vec<Series>, Unanswered> {
             words: answer.error,
         });
     }
-    let number = |text: &str| {
-        text.parse::<f64>()
-            .map_err(|_| not_the_api("a value is not a number"))
+    answer.data.ok_or_else(|| not_the_api("it has no data"))
+}
+
+fn not_the_api(why: &str) -> Unanswered {
+    Unanswered::NotTheApi(why.to_owned())
+}
+
+fn number(text: &str) -> Result<f64, Unanswered> {
+    text.parse().map_err(|_| not_the_api("a value is not a number"))
+}
+
+/// The series of an answer to an instant query.
+fn vector(body: &[u8]) -> Result<Vec<Series>, Unanswered> {
+    let Data::Vector(series) = data(body)? else {
+        return Err(not_the_api("it is no vector"));
     };
-    match answer.data {
-        None => Err(not_the_api("it has no data")),
-        Some(Data::String(_)) => Err(not_the_api("a text is no number")),
-        Some(Data::Scalar((_, value))) => Ok(vec![Series {
-            metric: BTreeMap::new(),
-            value: number(&value)?,
-        }]),
-        Some(Data::Vector(series)) => series
-            .into_iter()
-            .map(|series| {
-                Ok(Series {
-                    metric: series.metric,
-                    value: number(&series.value.1)?,
-                })
+    series
+        .into_iter()
+        .map(|series| {
+            Ok(Series {
+                metric: series.metric,
+                value: number(&series.value.1)?,
             })
+        })
+        .collect()
+}
+
+/// The numbers of each series of an answer to an instant query (one each) or a range query; a scalar is one series.
+///
+/// # Errors
+/// Where it is no answer, or says that the query failed.
+pub fn numbers(body: &[u8]) -> Result<Vec<Vec<f64>>, Unanswered> {
+    match data(body)? {
+        Data::String(_) => Err(not_the_api("a text is no number")),
+        Data::Scalar((_, value)) => Ok(vec![vec![number(&value)?]]),
+        Data::Vector(series) => series
+            .iter()
+            .map(|series| Ok(vec![number(&series.value.1)?]))
             .collect(),
-        Some(Data::Matrix(ranges)) => ranges
-            .into_iter()
-            .filter_map(|range| Some((range.metric, range.values.into_iter().next_back()?.1)))
-            .map(|(metric, value)| {
-                Ok(Series {
-                    metric,
-                    value: number(&value)?,
-                })
-            })
+        Data::Matrix(ranges) => ranges
+            .iter()
+            .map(|range| range.values.iter().map(|(_, value)| number(value)).collect())
             .collect(),
     }
 }
@@ -342,24 +355,23 @@ mod tests {
     }
 
     #[test]
-    fn numbers_come_in_four_shapes() {
-        let value = |body: serde_json::Value| {
+    fn numbers_come_in_three_shapes() {
+        let values = |body: serde_json::Value| {
             let body = json!({"status": "success", "data": body}).to_string();
-            vector(body.as_bytes()).unwrap().pop().map(|series| series.value)
+            numbers(body.as_bytes())
         };
         assert_eq!(
-            value(json!({"resultType": "scalar", "result": [1, "2.5"]})),
-            Some(2.5)
+            values(json!({"resultType": "scalar", "result": [1, "2.5"]})),
+            Ok(vec![vec![2.5]])
         );
-        assert_eq!(value(json!({"resultType": "vector", "result": []})), None);
+        assert_eq!(values(json!({"resultType": "vector", "result": []})), Ok(vec![]));
         assert_eq!(
-            value(
+            values(
                 json!({"resultType": "matrix", "result": [{"metric": {}, "values": [[1, "1"], [2, "3"]]}]})
             ),
-            Some(3.0)
+            Ok(vec![vec![1.0, 3.0]])
         );
-        let nan = value(json!({"resultType": "vector", "result": [{"metric": {}, "value": [1, "NaN"]}]}));
-        assert!(nan.unwrap().is_nan());
+        assert!(values(json!({"resultType": "scalar", "result": [1, "no"]})).is_err());
     }
 
     proptest! {

@@ -6,17 +6,20 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::checks::AnalysisCheck;
+use super::notifications::SecretKey;
+
 /// How a new revision's requests are judged while it goes out. They are read from the pods' own metrics, directly or through Prometheus.
-#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, KubeSchema)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.falseAlarmPercent) || (double(self.falseAlarmPercent) > 0.0 && double(self.falseAlarmPercent) <= 50.0)").message("falseAlarmPercent must be more than 0 and at most 50"))]
-#[x_kube(validation = Rule::new("has(self.prometheus) == (has(self.source) && self.source == 'Prometheus')").message("source Prometheus and the field prometheus go together: give both or neither"))]
+#[x_kube(validation = Rule::new("has(self.prometheus) || !((has(self.source) && self.source == 'Prometheus') || (has(self.checks) && self.checks.exists(check, has(check.prometheus))))").message("source Prometheus and checks by a query need the field prometheus with an address"))]
 #[x_kube(validation = Rule::new("!has(self.clearEarlyFactor) || (double(self.clearEarlyFactor) > 1.0 && double(self.clearEarlyFactor) <= 100.0)").message("clearEarlyFactor must be more than 1 and at most 100"))]
 pub struct Analysis {
     /// Auto: the pods' own metrics (port and path of monitoring). Prometheus: the same metrics as Prometheus scraped them; while it does not answer, no step ends and nothing is taken back for it. None: no request is judged. Default: Auto.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<AnalysisSource>,
-    /// Where Prometheus is. For source Prometheus.
+    /// Where Prometheus is. For source Prometheus, and for checks by a query.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prometheus: Option<PrometheusServer>,
     /// Seconds between two looks. Default: 1; with source Prometheus 5.
@@ -41,6 +44,10 @@ pub struct Analysis {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 6), regex(pattern = r"^[0-9]{1,3}(\.[0-9]{1,2})?$"))]
     pub clear_early_factor: Option<String>,
+    /// Further checks, each with a limit of its own: a query, a call or a Job, measured again and again while the new revision goes out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub checks: Vec<AnalysisCheck>,
 }
 
 /// From where requests are read.
@@ -74,6 +81,12 @@ pub struct PrometheusServer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 60))]
     pub timeout_seconds: Option<i32>,
+    /// Where a token is that is sent as `Authorization: Bearer`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_from: Option<SecretKey>,
+    /// Where certificates of authorities are (PEM) that are trusted instead of the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authority_from: Option<SecretKey>,
 }
 
 impl PrometheusServer {

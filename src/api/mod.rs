@@ -6,6 +6,7 @@
 
 mod analysis;
 pub mod annotations;
+mod checks;
 pub mod conditions;
 mod crd;
 mod exposure;
@@ -25,6 +26,7 @@ mod steps;
 mod strategy;
 
 pub use analysis::{Analysis, AnalysisSource, CompareWithStable, NoData, PrometheusServer};
+pub use checks::{AnalysisCheck, AnswerValue, CheckMode, PrometheusQuery, QueryRange, WebCheck, WebMethod};
 pub use crd::{crd, crd_yaml};
 pub use exposure::{
     ExposureSpec, Gateway, GatewayKind, Headless, Ingress, IngressTls, Istio, IstioMode, NetworkPolicy,

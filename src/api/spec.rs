@@ -62,6 +62,8 @@ use super::{ExposureSpec, MicroserviceStatus, OperationSpec, RevisionSpec};
     .message("podAnnotations must not hold keys of microservice.dev/: the operator sets these"))]
 #[x_kube(validation = Rule::new("!has(self.commonLabels) || self.commonLabels.all(k, !k.startsWith('microservice.dev/') && !(k in ['app.kubernetes.io/name', 'app.kubernetes.io/instance', 'app.kubernetes.io/managed-by']))")
     .message("commonLabels must not hold app.kubernetes.io/name, instance or managed-by, nor keys of microservice.dev/: the operator sets these"))]
+#[x_kube(validation = Rule::new("!has(self.strategy) || !has(self.strategy.analysis) || !has(self.strategy.analysis.checks) || self.strategy.analysis.checks.all(c, c.name != 'errors' && (!has(self.objectives) || self.objectives.all(o, o.name != c.name)))")
+    .message("analysis.checks must not have the name of an objective, nor errors"))]
 #[x_kube(validation = Rule::new("!has(self.strategy) || !has(self.strategy.canary) || (has(self.ports) && self.ports.exists(p, !has(p.service) || p.service == 'Include')) || self.strategy.canary.steps.all(s, !has(s.weight) && !has(s.match) && !has(s.mirrorPercent))")
     .message("a service without ports has no traffic to split: in strategy.canary.steps use replicas and durationSeconds, not weight, match or mirrorPercent"))]
 #[x_kube(validation = Rule::new("!has(self.strategy) || !has(self.strategy.router) || self.strategy.router in ['Auto', 'Service'] || (has(self.routes) && self.routes.exists(r, (self.strategy.router == 'Gateway' && has(r.gateway)) || (self.strategy.router == 'Istio' && has(r.istio)) || (self.strategy.router == 'IngressNginx' && has(r.ingress))))")

@@ -333,24 +333,27 @@ pub struct RolloutStatus {
     pub retry_at: Option<Time>,
 }
 
-/// What the candidate's requests say by one objective.
+/// What one objective or check says of the candidate.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CheckStatus {
-    /// The objective; "errors" where there is none and the candidate is compared with the stable revision alone.
+    /// The objective or the check; "errors" where there is no objective and the candidate is compared with the stable revision alone.
     pub name: String,
     /// The verdict.
     pub verdict: CheckVerdict,
     /// CamelCase: why.
     pub reason: String,
-    /// The candidate's bad requests in percent of all.
+    /// The candidate's bad requests in percent of all; of a check what was measured last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
     /// The same of the stable revision, at the same time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<String>,
-    /// How many requests of the candidate were seen.
+    /// How many requests of the candidate were seen; of a check how many measurements found a value.
     pub samples: i64,
+    /// What went wrong with the last measurement of a check.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
 }
 
 /// A verdict.

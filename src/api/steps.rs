@@ -21,7 +21,7 @@ pub struct Canary {
 /// One step.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.weight) || has(self.match) || has(self.mirrorPercent) || has(self.replicas) || has(self.durationSeconds) || has(self.pause) || has(self.hooks)").message("a step needs one of weight, match, mirrorPercent, replicas, durationSeconds, pause or hooks"))]
+#[x_kube(validation = Rule::new("has(self.weight) || has(self.match) || has(self.mirrorPercent) || has(self.replicas) || has(self.durationSeconds) || has(self.pause) || has(self.hooks) || has(self.checks)").message("a step needs one of weight, match, mirrorPercent, replicas, durationSeconds, pause, hooks or checks"))]
 pub struct CanaryStep {
     /// The new revision's share of the traffic in percent. It holds until another step names one. Default: that of the step before, 0 at first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -50,6 +50,10 @@ pub struct CanaryStep {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub hooks: Vec<Hook>,
+    /// Names of analysis.checks that are measured in this step: it does not end before each of them was good as often as its count says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10), inner(length(min = 1, max = 30)), extend("x-kubernetes-list-type" = "set"))]
+    pub checks: Vec<String>,
 }
 
 /// How a step ends.

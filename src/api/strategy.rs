@@ -11,6 +11,7 @@ use super::{Analysis, BlueGreen, Canary, Preview};
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.rollingUpdate) || !has(self.type) || self.type == 'RollingUpdate'").message("strategy.rollingUpdate is for type RollingUpdate only"))]
+#[x_kube(validation = Rule::new("!has(self.canary) || self.canary.steps.all(s, !has(s.checks) || s.checks.all(n, has(self.analysis) && has(self.analysis.checks) && self.analysis.checks.exists(c, c.name == n)))").message("a step names a check that is none of analysis.checks"))]
 #[x_kube(validation = Rule::new("has(self.canary) == (has(self.type) && self.type == 'Canary')").message("strategy.canary with its steps is for type Canary, and type Canary needs it"))]
 #[x_kube(validation = Rule::new("!has(self.blueGreen) || (has(self.type) && self.type == 'BlueGreen')").message("strategy.blueGreen is for type BlueGreen only"))]
 #[x_kube(validation = Rule::new("!has(self.router) || self.router != 'IngressNginx' || !has(self.canary) || self.canary.steps.all(s, !has(s.mirrorPercent))").message("router IngressNginx cannot mirror: leave out mirrorPercent, or use a gateway or istio route"))]

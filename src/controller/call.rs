@@ -250,13 +250,17 @@ pub fn client() -> ClientBuilder {
         tracing::warn!(error = %words(&error), "certificate authorities of the system cannot be read");
     }
     roots.add_parsable_certificates(found.certs);
-    let builder = Client::builder()
+    trusting(untrusting(), roots)
+}
+
+/// The same, before it is said who is trusted.
+pub(super) fn untrusting() -> ClientBuilder {
+    Client::builder()
         .user_agent(concat!("microservice-operator/", env!("CARGO_PKG_VERSION")))
         .redirect(redirect::Policy::none())
         .retry(retry::never())
         .referer(false)
-        .pool_max_idle_per_host(0);
-    trusting(builder, roots)
+        .pool_max_idle_per_host(0)
 }
 
 /// What is sent, checked.

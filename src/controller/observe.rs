@@ -72,6 +72,7 @@ pub async fn observe(
         .deliveries
         .of(key, observed.uid(), waiting.unwrap_or_default());
     observed.analysis = context.samplers.report(key);
+    observed.measurements = context.measurers.of(key);
     observed.gateway_features = context
         .features
         .of(&context.client, &key.namespace, observed.spec())

@@ -16,6 +16,7 @@ use super::entry::now;
 use super::error::WriteError;
 use super::execute::{execute, write_status};
 use super::features::Features;
+use super::measuring::Measurers;
 use super::memory::Memory;
 use super::observe::observe;
 use super::request::bounded;
@@ -57,6 +58,8 @@ pub struct Context {
     pub deliveries: Arc<Deliveries>,
     /// Who counts the requests of rollouts.
     pub samplers: Arc<Samplers>,
+    /// Who measures the checks of rollouts.
+    pub measurers: Arc<Measurers>,
     /// Whether Secrets may be read.
     pub secrets: SecretTracking,
     /// What Gateways can do.
@@ -111,6 +114,7 @@ pub async fn reconcile(context: &Context, key: &ServiceKey, occasion: Occasion) 
                 context.calls.forget_all(key);
                 context.deliveries.forget_all(key);
                 context.samplers.follow(key, None);
+                context.measurers.follow(key, Vec::new());
                 let forgotten = context.memory.forget(key);
                 give_way(context, key, Need::Nothing);
                 context.metrics.phase_changed(forgotten.phase, None);
@@ -130,6 +134,7 @@ pub async fn reconcile(context: &Context, key: &ServiceKey, occasion: Occasion) 
         }
         let (observed, plan) = plan_in_turn(context, key, observed, now);
         context.samplers.follow(key, plan.watch.clone());
+        context.measurers.follow(key, plan.measures.clone());
         if plan.steps.is_empty() {
             return conclude(context, key, &observed, &plan, now).await;
         }

@@ -9,8 +9,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::cache::{Cached, ServiceKey};
 use super::call::Calls;
-use super::delivery::{Deliveries, SecretsOfCluster};
+use super::delivery::{Deliveries, ReadSecret, SecretsOfCluster};
 use super::features::Features;
+use super::measuring::Measurers;
 use super::memory::Memory;
 use super::optional;
 use super::reconcile::{Context, reconcile};
@@ -71,8 +72,9 @@ pub async fn run(options: Options, shutdown: CancellationToken) {
     let (triggers, triggered) = mpsc::unbounded_channel();
     let caches = Arc::new(Caches::new());
     let calls = Arc::new(Calls::new(triggers.clone()));
+    let secrets: Arc<dyn ReadSecret> = Arc::new(SecretsOfCluster::new(options.client.clone()));
     let deliveries = Arc::new(Deliveries::new(
-        Arc::new(SecretsOfCluster::new(options.client.clone())),
+        Arc::clone(&secrets),
         Arc::clone(&options.metrics),
         triggers.clone(),
     ));
@@ -114,8 +116,10 @@ pub async fn run(options: Options, shutdown: CancellationToken) {
     let samplers = Arc::new(Samplers::new(
         Arc::clone(&caches),
         Arc::clone(&options.metrics),
+        Arc::clone(&secrets),
         triggers.clone(),
     ));
+    let measurers = Arc::new(Measurers::new(secrets, triggers.clone()));
     let context = Context {
         client: options.client.clone(),
         caches,
@@ -130,6 +134,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) {
         calls,
         deliveries,
         samplers,
+        measurers,
         secrets: options.secrets,
         features: Arc::new(Features::default()),
         slots,

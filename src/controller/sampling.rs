@@ -9,18 +9,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
-use http::header::HeaderMap;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use reqwest::{Client, ClientBuilder, RequestBuilder, Url, redirect, retry};
+use reqwest::{Client, ClientBuilder, RequestBuilder, redirect, retry};
 use rustls::RootCertStore;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::AbortHandle;
 use tokio::time::MissedTickBehavior;
 
 use super::cache::ServiceKey;
-use super::call::{self, headers};
+use super::delivery::ReadSecret;
+use super::endpoint::{Answer as EndpointAnswer, Endpoint, PrometheusApi};
 use super::entry::now;
 use super::error::words;
 use super::streams::Caches;
@@ -29,7 +29,7 @@ use crate::analysis::prometheus::{self, Scraped};
 use crate::analysis::{
     Count, Judge, Origin, ProbePaths, Sample, Scrape, Side, Tally, Unreadable, Verdict, read, read_samples,
 };
-use crate::api::{PrometheusServer, labels};
+use crate::api::labels;
 use crate::health::message;
 use crate::rollout::{AnalysisReport, Answered, Check, Exposed, Watch, WatchSource};
 use crate::telemetry::{Metrics, ScrapeResult};
@@ -53,10 +53,8 @@ const NO_CALLS: &str = "the operator cannot make calls";
 /// The samplers of all services.
 #[derive(Debug)]
 pub struct Samplers {
-    /// For pods.
     http: Option<Client>,
-    /// For all others, as hooks are called.
-    outside: Option<Client>,
+    secrets: Arc<dyn ReadSecret>,
     caches: Arc<Caches>,
     metrics: Arc<Metrics>,
     triggers: mpsc::UnboundedSender<ServiceKey>,
@@ -83,18 +81,16 @@ impl Samplers {
     pub fn new(
         caches: Arc<Caches>,
         metrics: Arc<Metrics>,
+        secrets: Arc<dyn ReadSecret>,
         triggers: mpsc::UnboundedSender<ServiceKey>,
     ) -> Self {
-        let made = |builder: ClientBuilder| {
-            let client = builder.build();
-            if let Err(error) = &client {
-                tracing::error!(error = %words(error), "metrics cannot be asked for");
-            }
-            client.ok()
-        };
+        let http = client().build();
+        if let Err(error) = &http {
+            tracing::error!(error = %words(error), "pods cannot be asked for their metrics");
+        }
         Self {
-            http: made(client()),
-            outside: made(call::client()),
+            http: http.ok(),
+            secrets,
             caches,
             metrics,
             triggers,
@@ -148,7 +144,7 @@ struct Sampler {
     watch: Watch,
     probes: ProbePaths,
     begun: Timestamp,
-    prometheus: Option<Result<Prometheus, String>>,
+    prometheus: Option<Result<Endpoint, String>>,
     answered: Answered,
     tracks: Vec<Track>,
     unread: BTreeMap<Reader, Unread>,
@@ -197,7 +193,15 @@ enum PodMetrics {
 
 impl Sampler {
     fn new(samplers: Arc<Samplers>, service: ServiceKey, watch: Watch) -> Self {
-        let watch_source = watch.source.clone();
+        let prometheus = match &watch.source {
+            WatchSource::Pods => None,
+            WatchSource::Prometheus(server) => Some(Endpoint::of_prometheus(
+                server,
+                PrometheusApi::Query,
+                &service.namespace,
+                Arc::clone(&samplers.secrets),
+            )),
+        };
         let tracks = watch
             .checks
             .iter()
@@ -214,10 +218,7 @@ impl Sampler {
             probes: ProbePaths::usual().and(watch.probe_paths.iter().map(String::as_str)),
             watch,
             begun: now(),
-            prometheus: match &watch_source {
-                WatchSource::Pods => None,
-                WatchSource::Prometheus(server) => Some(Prometheus::at(server)),
-            },
+            prometheus,
             answered: Answered::NotAsked,
             tracks,
             unread: BTreeMap::new(),
@@ -325,11 +326,10 @@ impl Sampler {
     /// Asks Prometheus for what it has of all these pods.
     async fn query(
         &self,
-        prometheus: &Result<Prometheus, String>,
+        prometheus: &Result<Endpoint, String>,
         targets: &[Target],
     ) -> Result<Vec<Answer>, String> {
         let prometheus = prometheus.as_ref().map_err(Clone::clone)?;
-        let http = self.samplers.outside.as_ref().ok_or(NO_CALLS)?;
         let query = prometheus::query(
             &self.service.namespace,
             targets.iter().map(|target| target.name.as_str()),
@@ -338,12 +338,15 @@ impl Sampler {
         // The semaphore is never closed.
         let _permit = self.samplers.in_flight.acquire().await;
         let asked = now();
-        let body = prometheus.ask(http, &query).await;
+        let limit = format!("{}s", prometheus.limit().as_secs());
+        // It is to give the query up when we do.
+        let form = [("query", query.as_str()), ("timeout", &limit)];
+        let body = prometheus.post_form(&form, BODY_BYTES).await.and_then(succeeded);
         self.samplers.metrics.scraped(match body {
             Ok(_) => ScrapeResult::Success,
             Err(_) => ScrapeResult::Error,
         });
-        let said = |why: &str| message(&prometheus.host, why);
+        let said = |why: &str| message(prometheus.host(), why);
         let scraped =
             Scraped::read(&body.map_err(|why| said(&why))?).map_err(|why| said(&why.to_string()))?;
         let answers = targets.iter().map(|target| Answer {
@@ -535,46 +538,14 @@ fn client() -> ClientBuilder {
     trusting(builder, RootCertStore::empty())
 }
 
-/// A Prometheus that is asked.
-struct Prometheus {
-    url: Url,
-    /// For messages: an address may hold a password.
-    host: String,
-    headers: HeaderMap,
-    limit: Duration,
-}
-
-impl Prometheus {
-    fn at(server: &PrometheusServer) -> Result<Self, String> {
-        // The parser's words do not quote the address.
-        let mut url = Url::parse(&server.address)
-            .map_err(|error| message("the address of Prometheus is not valid", &error.to_string()))?;
-        let host = match (url.host_str(), url.port()) {
-            (Some(host), Some(port)) => format!("{host}:{port}"),
-            (Some(host), None) => host.to_owned(),
-            (None, _) => return Err("the address of Prometheus names no host".to_owned()),
-        };
-        if let Ok(mut path) = url.path_segments_mut() {
-            path.pop_if_empty().extend(["api", "v1", "query"]);
-        }
-        Ok(Self {
-            url,
-            host,
-            headers: headers(&server.headers)?,
-            limit: Duration::from_secs(server.timeout_seconds().into()),
-        })
-    }
-
-    /// An instant query, of now. Prometheus is to give it up when we do.
-    async fn ask(&self, http: &Client, query: &str) -> Result<Vec<u8>, String> {
-        let limit = format!("{}s", self.limit.as_secs());
-        let form = [("query", query), ("timeout", &limit)];
-        let request = http
-            .post(self.url.clone())
-            .headers(self.headers.clone())
-            .timeout(self.limit)
-            .form(&form);
-        page(request, "Prometheus").await
+/// The body of an answer that says success, or says why not in the words of Prometheus' API.
+fn succeeded(answer: EndpointAnswer) -> Result<Vec<u8>, String> {
+    let success = (200..300).contains(&answer.status);
+    // What it refuses it refuses in JSON, with the reason; that is read like an answer.
+    if success || answer.body.starts_with(b"{") {
+        Ok(answer.body)
+    } else {
+        Err(format!("Prometheus answered: {}", answer.status))
     }
 }
 
@@ -616,7 +587,7 @@ mod tests {
     use axum::Router;
     use axum::http::StatusCode;
     use axum::response::Redirect;
-    use axum::routing::{get, post};
+    use axum::routing::get;
     use tokio::net::TcpListener;
 
     use super::*;
@@ -670,56 +641,6 @@ mod tests {
             .await
             .unwrap_err();
         assert!(words.contains("refused"), "{words}");
-    }
-
-    fn server(address: &str) -> PrometheusServer {
-        PrometheusServer {
-            address: address.to_owned(),
-            headers: [("X-Scope-OrgID".to_owned(), "shop".to_owned())].into(),
-            timeout_seconds: Some(2),
-        }
-    }
-
-    #[tokio::test]
-    async fn a_query_is_a_form_with_the_users_headers() {
-        let (told, mut heard) = mpsc::unbounded_channel();
-        let answer = async move |headers: HeaderMap, body: String| {
-            told.send((headers, body)).unwrap();
-            r#"{"status":"success","data":{"resultType":"vector","result":[]}}"#
-        };
-        let routes = Router::new().route("/prom/api/v1/query", post(answer));
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let address = listener.local_addr().unwrap();
-        tokio::spawn(async move { axum::serve(listener, routes).await });
-        // A slash at the end of the address is no other address.
-        for path in ["/prom", "/prom/"] {
-            let prometheus = Prometheus::at(&server(&format!("http://{address}{path}"))).unwrap();
-            assert_eq!(prometheus.host, address.to_string());
-            let http = call::client().build().unwrap();
-            let body = prometheus.ask(&http, r#"up{a="b&c"}"#).await.unwrap();
-            assert_eq!(Scraped::read(&body), Ok(Scraped::default()));
-            let (headers, body) = heard.recv().await.unwrap();
-            assert_eq!(headers["x-scope-orgid"], "shop");
-            assert_eq!(headers["content-type"], "application/x-www-form-urlencoded");
-            assert_eq!(body, "query=up%7Ba%3D%22b%26c%22%7D&timeout=2s");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_prometheus_that_does_not_answer_is_said_not_to() {
-        let base = pages().await;
-        let http = call::client().build().unwrap();
-        let prometheus = Prometheus::at(&server(&base)).unwrap();
-        assert_eq!(
-            prometheus.ask(&http, "up").await,
-            Err("Prometheus answered: 404".to_owned())
-        );
-        let nobody = Prometheus::at(&server("http://127.0.0.1:1")).unwrap();
-        let words = nobody.ask(&http, "up").await.unwrap_err();
-        assert!(words.contains("refused"), "{words}");
-        for address in ["http://", "http://:9090", "http://a b"] {
-            assert!(Prometheus::at(&server(address)).is_err(), "{address}");
-        }
     }
 
     #[test]

@@ -38,6 +38,19 @@ pub enum JobPurpose<'a> {
         /// The revision that the service rests on.
         stable: &'a str,
     },
+    /// It measures a check.
+    Check {
+        /// Which trial of the revision it is.
+        trial: i32,
+        /// The step in which it runs; the bake is the number behind the last one.
+        step: i32,
+        /// The digest of what that step does.
+        goal: &'a str,
+        /// The revision that the service rests on.
+        stable: &'a str,
+        /// Which run in this step it is, from 0.
+        run: i64,
+    },
 }
 
 /// The name of a Job: `<revision>-<6 characters of a digest of purpose and name>`, at most 63 characters.
@@ -223,7 +236,9 @@ fn env(
 fn told(identity: &Identity<'_>, record: &Record, purpose: JobPurpose<'_>) -> Vec<Value> {
     let (stable, step) = match purpose {
         JobPurpose::PreDeploy { .. } => (None, None),
-        JobPurpose::Hook { stable, step, .. } => (Some(stable.to_owned()), Some(step.to_string())),
+        JobPurpose::Hook { stable, step, .. } | JobPurpose::Check { stable, step, .. } => {
+            (Some(stable.to_owned()), Some(step.to_string()))
+        }
     };
     [
         ("MICROSERVICE_NAME", Some(identity.name.to_owned())),

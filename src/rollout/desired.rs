@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::draft::{Draft, later};
 use super::judging;
+use super::measuring;
 use super::observed::ChildKey;
 use super::plan::Call;
 use super::replicas::{Pace, Room, Size, SizeTargets, exchange, go_home, stand_still, towards};
@@ -135,6 +136,7 @@ pub fn desired(draft: &Draft<'_>) -> Desired {
     children.extend(service_children(draft, &identity, &exposure, ways));
     let WantedWork { job, call } = work::wanted(draft);
     children.extend(job);
+    children.extend(measuring::jobs(draft));
     Desired {
         children: children
             .into_iter()
@@ -690,7 +692,10 @@ fn step_words(draft: &Draft<'_>, change: &Change, position: &Position, goal: &Go
                 let sought = goal
                     .sends_requests()
                     .then(|| judging::waiting(draft, change, end));
-                sought.flatten().unwrap_or_else(|| {
+                let sought = sought
+                    .flatten()
+                    .or_else(|| measuring::waiting(draft, change, end));
+                sought.unwrap_or_else(|| {
                     format!("its {} s are over at {}", goal.seconds, end.strftime("%H:%M:%SZ"))
                 })
             }
@@ -816,6 +821,7 @@ fn baking(draft: &Draft<'_>, change: &Change) -> Allocation {
     let bake = draft.observed.spec().operation.strategy().bake_seconds();
     let end = later(draft.situation.since.unwrap_or(draft.now), bake);
     let waiting = judging::waiting(draft, change, end)
+        .or_else(|| measuring::waiting(draft, change, end))
         .unwrap_or_else(|| format!("{bake} s without trouble of {}", change.candidate));
     Allocation {
         sizes: both(

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::draft::{Draft, later};
+use super::measuring;
 use super::state::{Change, State};
 use crate::analysis::{
     Alpha, BadShare, Cause, Clearing, Count, Factor, Given, Indicator, Names, Open, Ruling, Standard, Terms,
@@ -152,7 +153,7 @@ pub fn watch(draft: &Draft<'_>) -> Option<Watch> {
 }
 
 /// The candidate whose requests are judged, in the states in which that can take it back.
-fn tried_out(state: &State) -> Option<&Change> {
+pub(super) fn tried_out(state: &State) -> Option<&Change> {
     match state {
         State::Rolling(change) | State::Promoting(change) | State::Baking(change) => Some(change),
         State::Fresh | State::Starting { .. } | State::Steady { .. } | State::Returning(_) => None,
@@ -298,6 +299,9 @@ pub fn opinion(draft: &Draft<'_>, change: &Change) -> Opinion {
             Verdict::Passing | Verdict::Inconclusive(_) => {}
         }
     }
+    if let Some(fault) = measuring::fault(draft, change) {
+        return Opinion::Fault(fault);
+    }
     shared.map_or(Opinion::Silent, |message| Opinion::Shared { message })
 }
 
@@ -405,8 +409,10 @@ pub fn waiting(draft: &Draft<'_>, change: &Change, end: Timestamp) -> Option<Str
     if let Opinion::Shared { message } = opinion(draft, change) {
         return Some(format!("the stable revision to recover as well: {message}"));
     }
-    let missing = missing(draft, change, end).filter(|_| end <= draft.now)?;
-    Some(missing.words)
+    if end > draft.now {
+        return None;
+    }
+    Some(missing(draft, change, end)?.words)
 }
 
 /// The fault of a candidate of which too little could be seen.
@@ -414,10 +420,7 @@ pub fn no_data(missing: &Missing) -> Fault {
     Fault {
         blame: Blame::Environment,
         reason: "NoData".to_owned(),
-        message: format!(
-            "{} by the progress deadline, and analysis.noData is Wait",
-            missing.words
-        ),
+        message: format!("{} by the progress deadline, and noData is Wait", missing.words),
     }
 }
 
@@ -442,6 +445,7 @@ pub fn check_statuses(draft: &Draft<'_>) -> Vec<CheckStatus> {
                 .map(percent),
             baseline: ruling.and_then(|ruling| ruling.stable.bad_share()).map(percent),
             samples: ruling.map_or(0, |r| i64::try_from(r.candidate.requests()).unwrap_or(i64::MAX)),
+            message: None,
         }
     };
     watch.checks.iter().map(said).collect()

@@ -14,6 +14,7 @@ mod draft;
 pub mod drift;
 mod edges;
 mod judging;
+mod measuring;
 mod observed;
 mod outbox;
 mod plan;
@@ -32,6 +33,7 @@ mod work;
 
 pub use edges::{EDGES, Edge, EdgeRow};
 pub use judging::{AnalysisReport, Answered, Check, Exposed, Watch, WatchSource};
+pub use measuring::{Measure, Question};
 pub use observed::{
     CallOutcome, ChildKey, Contest, Deleting, DeploymentView, Endpoints, Failure, FailureClass, JobView,
     LiveChild, Observed, Ownership, Slot, Source,

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::judging::AnalysisReport;
 use super::outbox::DeliveryOutcome;
 use super::scaling::{ReplicasHolder, Scaling};
+use crate::analysis::threshold::Measurements;
 use crate::api::{Microservice, MicroserviceSpec, MicroserviceStatus};
 use crate::health::{Fault, JobOutcome, PodSnapshot};
 use crate::render::{Child, ChildKind};
@@ -64,6 +65,8 @@ pub struct Observed {
     pub deliveries: BTreeMap<String, DeliveryOutcome>,
     /// What the requests of the last trial say, as far as this process has counted them.
     pub analysis: Option<AnalysisReport>,
+    /// What this process has measured, by [`super::Measure::key`].
+    pub measurements: BTreeMap<String, Measurements>,
     /// What the Gateways of its routes can do, by namespace and name, where a step asks for what not all of them can and
     /// they say it.
     pub gateway_features: BTreeMap<(String, String), BTreeSet<String>>,

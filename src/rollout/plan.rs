@@ -11,6 +11,7 @@ use super::draft::{Draft, Durable};
 use super::drift;
 use super::edges::Edge;
 use super::judging::{Watch, watch};
+use super::measuring::{self, Measure};
 use super::observed::{ChildKey, Deleting, LiveChild, Observed, Ownership};
 use super::outbox::{Delivery, Untold};
 use super::resolve::resolve;
@@ -46,6 +47,9 @@ pub struct Plan {
     /// Whose requests are to be counted from now on, beside everything else; none: nobody's.
     #[serde(skip)]
     pub watch: Option<Watch>,
+    /// What is to be measured from now on, beside everything else.
+    #[serde(skip)]
+    pub measures: Vec<Measure>,
     /// When to plan again although nothing has happened.
     pub wake: Option<Timestamp>,
 }
@@ -244,6 +248,7 @@ pub fn plan(observed: &Observed, now: Timestamp) -> Plan {
             events: Vec::new(),
             untold: Vec::new(),
             watch: None,
+            measures: Vec::new(),
             wake: None,
         };
     }
@@ -271,9 +276,10 @@ pub fn plan(observed: &Observed, now: Timestamp) -> Plan {
     }
     steps.extend(outbox.free.into_iter().map(send));
     steps.extend(writes);
-    let watch = watch(&draft);
+    draft.wakes.extend(measuring::next_job(&draft));
     Plan {
-        watch,
+        watch: watch(&draft),
+        measures: measuring::measures(&draft),
         edges: draft.edges,
         steps,
         status,

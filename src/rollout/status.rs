@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::desired::{Desired, TrafficTarget};
 use super::draft::Draft;
 use super::judging;
+use super::measuring;
 use super::observed::{ChildKey, FailureClass, LiveChild, Observed};
 use super::outbox;
 use super::replicas::Pace;
@@ -662,7 +663,7 @@ fn add_parts(draft: &Draft<'_>, wanted: &Desired, conditions: &mut Conditions<'_
             &message,
         );
     }
-    if let Some((reason, message)) = judging::trouble(draft) {
+    if let Some((reason, message)) = judging::trouble(draft).or_else(|| measuring::trouble(draft)) {
         conditions.add(
             ConditionType::AnalysisReady,
             ConditionStatus::False,
@@ -926,6 +927,7 @@ fn weight(draft: &Draft<'_>, wanted: &Desired, revision: &str) -> i32 {
 fn rollout(draft: &Draft<'_>, wanted: &Desired) -> Option<RolloutStatus> {
     let mut status = draft.situation.write()?;
     status.checks = judging::check_statuses(draft);
+    status.checks.extend(measuring::check_statuses(draft));
     status.waiting_for = wanted.waiting_for.as_deref().map(shortened);
     if let Some(cause) = &mut status.cause {
         cause.message = shortened(&cause.message);

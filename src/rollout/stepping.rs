@@ -5,7 +5,8 @@ use jiff::Timestamp;
 use super::commands;
 use super::draft::{Draft, Durable, later};
 use super::edges::Edge;
-use super::judging;
+use super::judging::{self, Missing};
+use super::measuring;
 use super::replicas::{Share, share_of};
 use super::scaling;
 use super::state::{Change, Course, Position, Progress, Stage, State};
@@ -504,11 +505,10 @@ fn end_of_step(draft: &mut Draft<'_>, change: Change, position: Position, since:
         let value = draft.named(&change.candidate).step_value(number);
         draft.done(commands::PROMOTE, value, CommandOutcome::Done);
     }
-    let cleared = judging::cleared(draft, &change);
-    if goal.sends_requests()
-        && !promoted
+    let cleared = judging::cleared(draft, &change) && measuring::missing(draft, &change, at).is_none();
+    if !promoted
         && at <= draft.now
-        && let Some(missing) = judging::missing(draft, &change, at)
+        && let Some(missing) = missing(draft, &change, &goal, at)
     {
         if let Some(until) = missing.until {
             draft.wake(until);
@@ -527,6 +527,13 @@ fn end_of_step(draft: &mut Draft<'_>, change: Change, position: Position, since:
         return enter(draft, Edge::Advance, change, next);
     }
     draft.wake(at);
+}
+
+/// What is missing at the end of a step that came at `end`.
+pub fn missing(draft: &Draft<'_>, change: &Change, goal: &Goal, end: Timestamp) -> Option<Missing> {
+    let of_requests = || judging::missing(draft, change, end);
+    let requests = goal.sends_requests().then(of_requests).flatten();
+    requests.or_else(|| measuring::missing(draft, change, end))
 }
 
 /// Whether the present step waits for a person: it is in force, its time is over, and only a word is missing.

@@ -23,6 +23,8 @@ pub struct Goal {
     pub end: GoalEnd,
     /// What must succeed before its traffic moves.
     pub hooks: Vec<Hook>,
+    /// The checks that must have been good before it ends.
+    pub checks: Vec<String>,
 }
 
 /// How many pods the candidate has in a step.
@@ -56,6 +58,7 @@ impl Goal {
             seconds: 0,
             end: GoalEnd::Time,
             hooks: Vec::new(),
+            checks: Vec::new(),
         }
     }
 
@@ -128,6 +131,7 @@ fn goal(step: &CanaryStep, weight: i32) -> Goal {
             None => GoalEnd::Time,
         },
         hooks: step.hooks.clone(),
+        checks: step.checks.clone(),
     }
 }
 

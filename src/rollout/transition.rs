@@ -9,6 +9,7 @@ use super::commands;
 use super::draft::{Draft, Durable, later};
 use super::edges::Edge;
 use super::judging::{self, Opinion};
+use super::measuring;
 use super::observed::Slot;
 use super::plan::EventKind;
 use super::replicas::Pace;
@@ -1107,7 +1108,8 @@ fn baking(draft: &mut Draft<'_>, change: Change) {
         return;
     }
     if draft.wanted() > 0
-        && let Some(missing) = judging::missing(draft, &change, end)
+        && let Some(missing) =
+            judging::missing(draft, &change, end).or_else(|| measuring::missing(draft, &change, end))
     {
         if let Some(until) = missing.until {
             draft.wake(until);

@@ -1,0 +1,217 @@
+//! Measures checks beside everything else: one task for each, which asks at its interval and tells when that is worth a
+//! look. Nothing of it is durable: after a restart checks are measured anew.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::cache::ServiceKey;
+use super::delivery::ReadSecret;
+use super::endpoint::{Endpoint, PrometheusApi};
+use super::entry::now;
+use crate::analysis::threshold::{ANSWER_BYTES, Measurement, Measurements, Outcome, of_prometheus, of_web};
+use crate::api::{PrometheusQuery, WebCheck};
+use crate::health::message;
+use crate::rollout::{Measure, Question};
+
+/// Questions in flight, over all services.
+const IN_FLIGHT: usize = 32;
+/// The largest answer of a Prometheus that is read, in bytes: one series of a thousand values has some 30 KiB.
+const PROMETHEUS_BYTES: usize = 1024 * 1024;
+/// How often a look is asked for while measurements say the same.
+const NEWS: Duration = Duration::from_secs(10);
+
+/// The measurements of all services.
+#[derive(Debug)]
+pub struct Measurers {
+    secrets: Arc<dyn ReadSecret>,
+    triggers: mpsc::UnboundedSender<ServiceKey>,
+    in_flight: Semaphore,
+    running: Mutex<HashMap<ServiceKey, BTreeMap<String, Running>>>,
+}
+
+/// A check that is measured. Dropping it ends that.
+#[derive(Debug)]
+struct Running {
+    measure: Measure,
+    measured: Measurements,
+    task: AbortHandle,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Measurers {
+    /// None at work yet. `triggers` is told which service has news.
+    pub fn new(secrets: Arc<dyn ReadSecret>, triggers: mpsc::UnboundedSender<ServiceKey>) -> Self {
+        Self {
+            secrets,
+            triggers,
+            in_flight: Semaphore::new(IN_FLIGHT),
+            running: Mutex::default(),
+        }
+    }
+
+    /// What was measured for a service, by [`Measure::key`].
+    pub fn of(&self, service: &ServiceKey) -> BTreeMap<String, Measurements> {
+        let running = self.lock();
+        let of_service = running.get(service).into_iter().flatten();
+        of_service
+            .map(|(key, running)| (key.clone(), running.measured.clone()))
+            .collect()
+    }
+
+    /// Measures what a plan asks for, and nothing else of this service. What is measured already goes on; what is to be
+    /// measured otherwise begins anew.
+    pub fn follow(self: &Arc<Self>, service: &ServiceKey, measures: Vec<Measure>) {
+        let mut running = self.lock();
+        if measures.is_empty() {
+            running.remove(service);
+            return;
+        }
+        let of_service = running.entry(service.clone()).or_default();
+        of_service.retain(|_, running| measures.contains(&running.measure));
+        for measure in measures {
+            if of_service.contains_key(&measure.key) {
+                continue;
+            }
+            // It cannot tell before it is known: it takes the same lock for that.
+            let task = tokio::spawn(Arc::clone(self).run(service.clone(), measure.clone()));
+            let begun = Running {
+                measured: Measurements::default(),
+                task: task.abort_handle(),
+                measure: measure.clone(),
+            };
+            of_service.insert(measure.key, begun);
+        }
+    }
+
+    async fn run(self: Arc<Self>, service: ServiceKey, measure: Measure) {
+        let asked = Asked::new(&measure.question, &service.namespace, &self.secrets);
+        tokio::time::sleep(Duration::from_secs(measure.delay_seconds.into())).await;
+        let mut ticks = tokio::time::interval(Duration::from_secs(measure.interval_seconds.max(1).into()));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut told: Option<(Outcome, Instant)> = None;
+        loop {
+            ticks.tick().await;
+            let measurement = {
+                // The semaphore is never closed.
+                let _permit = self.in_flight.acquire().await;
+                asked.measure().await
+            };
+            tracing::debug!(%service, check = %measure.key, ?measurement, "measured");
+            let outcome = measurement.outcome;
+            let Some(good) = self.add(&service, &measure, measurement) else {
+                return;
+            };
+            let same = told.is_some_and(|(last, at)| last == outcome && at.elapsed() < NEWS);
+            if !same || outcome == Outcome::Bad || good == measure.wanted {
+                told = Some((outcome, Instant::now()));
+                // The receiver is gone with the process only.
+                let _ = self.triggers.send(service.clone());
+            }
+        }
+    }
+
+    /// Takes in a measurement. Answers how many were good so far; none where nobody asks for it any more.
+    fn add(&self, service: &ServiceKey, measure: &Measure, measurement: Measurement) -> Option<u32> {
+        let mut running = self.lock();
+        let known = running.get_mut(service)?.get_mut(&measure.key)?;
+        // Somebody else's, where this one is about to end.
+        if known.measure != *measure {
+            return None;
+        }
+        known.measured.add(measurement);
+        Some(known.measured.good())
+    }
+
+    // A panic while the lock is held leaves whole entries: every change is one insert, remove or add.
+    fn lock(&self) -> MutexGuard<'_, HashMap<ServiceKey, BTreeMap<String, Running>>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Who is asked, and what.
+enum Asked {
+    Prometheus {
+        endpoint: Endpoint,
+        query: PrometheusQuery,
+    },
+    Web {
+        endpoint: Endpoint,
+        web: WebCheck,
+    },
+    Nobody(String),
+}
+
+impl Asked {
+    fn new(question: &Question, namespace: &str, secrets: &Arc<dyn ReadSecret>) -> Self {
+        let asked = match question {
+            Question::Prometheus { server, query } => {
+                let api = match query.range {
+                    None => PrometheusApi::Query,
+                    Some(_) => PrometheusApi::QueryRange,
+                };
+                Endpoint::of_prometheus(server, api, namespace, Arc::clone(secrets)).map(|endpoint| {
+                    Self::Prometheus {
+                        endpoint,
+                        query: query.clone(),
+                    }
+                })
+            }
+            Question::Web(web) => {
+                Endpoint::of_web(web, namespace, Arc::clone(secrets)).map(|endpoint| Self::Web {
+                    endpoint,
+                    web: web.clone(),
+                })
+            }
+            Question::Unaskable(why) => Err(why.clone()),
+        };
+        asked.unwrap_or_else(Self::Nobody)
+    }
+
+    async fn measure(&self) -> Measurement {
+        match self {
+            Self::Nobody(why) => Measurement::error(why.clone()),
+            Self::Prometheus { endpoint, query } => {
+                let form = form(query, endpoint.limit(), now());
+                let form: Vec<(&str, &str)> =
+                    form.iter().map(|(name, value)| (*name, value.as_str())).collect();
+                match endpoint.post_form(&form, PROMETHEUS_BYTES).await {
+                    // Also what it refuses it refuses in JSON, with the reason.
+                    Ok(answer) => of_prometheus(query, &answer.body),
+                    Err(why) => Measurement::error(message(endpoint.host(), &why)),
+                }
+            }
+            Self::Web { endpoint, web } => match endpoint.call(web, ANSWER_BYTES).await {
+                Ok(answer) => of_web(web.value.as_ref(), answer.status, &answer.body),
+                Err(why) => Measurement::error(message(endpoint.host(), &why)),
+            },
+        }
+    }
+}
+
+/// What a Prometheus is sent. It is to give the query up when we do.
+fn form(query: &PrometheusQuery, limit: Duration, now: Timestamp) -> Vec<(&'static str, String)> {
+    let mut form = vec![
+        ("query", query.query.clone()),
+        ("timeout", format!("{}s", limit.as_secs())),
+    ];
+    if let Some(range) = query.range {
+        let end = now.as_second();
+        form.extend([
+            ("start", (end - i64::from(range.seconds)).to_string()),
+            ("end", end.to_string()),
+            ("step", range.step_seconds.to_string()),
+        ]);
+    }
+    form
+}
