@@ -209,6 +209,7 @@ fn a_settled_service_does_not_notice() {
         let load = s.load("web").await;
         away("stop", Duration::from_secs(3)).await;
         away("pause", Duration::from_secs(3)).await;
+        node_ready(s).await;
         // It works: the change of something that needs no rollout arrives.
         let after = s
             .deploy(&podinfo("web", "1.0.0").spec(json!({"replicas": 3})))
