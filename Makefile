@@ -9,6 +9,8 @@ OPERATOR := target/debug/microservice-operator
 CONTEXT ?=
 # Tests of one file that run side by side; more only wait for each other on two cores.
 E2E_THREADS ?= 4
+# Seconds that a test waits for what must come: enough for a machine that is slow or busy.
+PATIENCE ?= 150
 # The directory of the cluster that the e2e tests run on.
 E2E_DIR ?= /tmp/microservice-operator-e2e
 # What a real node needs, beside what is built here; and promtool, by which the tests try out alerts: it comes with
@@ -68,7 +70,7 @@ cluster-test: cluster-build-all ## the embedded Kubernetes itself: its parts, an
 e2e: build cluster-build-all ## scenarios on a real Kubernetes
 	cargo test --locked -p e2e --no-run
 	$(RUNNER) run --dir $(E2E_DIR) -- env OPERATOR_BIN=$(abspath $(OPERATOR)) CLUSTER_BIN=$(abspath $(RUNNER)) \
-	  cargo test --locked --no-fail-fast -p e2e -- --test-threads=$(E2E_THREADS)
+	  PATIENCE=$(PATIENCE) cargo test --locked --no-fail-fast -p e2e -- --test-threads=$(E2E_THREADS)
 
 .PHONY: generate
 generate: build ## write the generated files anew
