@@ -10,6 +10,8 @@ pub const JOB: &str = "microservice.dev/job";
 /// On the pod of a Job: the revision that it works for. It stands in for [`REVISION`], which selects the pods that
 /// carry traffic and are judged.
 pub const JOB_OF: &str = "microservice.dev/job-of";
+/// On the pod of a Job, and so in its template: the check that it measures.
+pub const CHECK: &str = "microservice.dev/check";
 /// Who makes the object: always [`MANAGER`].
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// The revision that a pod, a Deployment or a ConfigMap belongs to.

@@ -113,11 +113,20 @@ fn pod_template(
             // Nothing of the recorded labels. They are what Services, budgets and policies select by, the user's own
             // among them: a pod that gets requests it does not serve is worse than one that lacks a label. Policies
             // can select by these.
-            "labels": {labels::JOB: identity.name, labels::JOB_OF: record.name},
+            "labels": labels_of(identity, record, name, purpose),
             "annotations": recorded.pointer("/metadata/annotations"),
         },
         "spec": spec,
     })
+}
+
+fn labels_of(identity: &Identity<'_>, record: &Record, name: &str, purpose: JobPurpose<'_>) -> Value {
+    let mut all = json!({labels::JOB: identity.name, labels::JOB_OF: record.name});
+    match purpose {
+        JobPurpose::Check { .. } => all[labels::CHECK] = json!(name),
+        JobPurpose::PreDeploy { .. } | JobPurpose::Hook { .. } => {}
+    }
+    all
 }
 
 /// Fields of a pod's spec that are about its containers together, or about its place among its likes.

@@ -563,10 +563,15 @@ pub fn check_statuses(draft: &Draft<'_>) -> Vec<CheckStatus> {
                 samples: measured.values().into(),
                 message: last
                     .and_then(|last| last.words.as_deref())
-                    .map(|words| message("", words)),
+                    .map(one_message),
             }
         })
         .collect()
+}
+
+/// The words, as a status holds them.
+fn one_message(words: &str) -> String {
+    message(words, "")
 }
 
 fn said(standing: Standing) -> (CheckVerdict, &'static str) {

@@ -252,6 +252,13 @@ pub struct LiveChild {
     pub last_foreign_manager: Option<String>,
 }
 
+impl JobView {
+    /// Whether it ended well.
+    pub fn succeeded(&self) -> bool {
+        self.outcome == JobOutcome::Succeeded
+    }
+}
+
 impl LiveChild {
     /// Whether it stands under a name that we want, is somebody else's, and stays.
     pub fn is_taken(&self) -> bool {

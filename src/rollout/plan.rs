@@ -12,7 +12,7 @@ use super::drift;
 use super::edges::Edge;
 use super::judging::{Watch, watch};
 use super::measuring::{self, Measure};
-use super::observed::{ChildKey, Deleting, LiveChild, Observed, Ownership};
+use super::observed::{ChildKey, Deleting, JobView, LiveChild, Observed, Ownership};
 use super::outbox::{Delivery, Untold};
 use super::resolve::resolve;
 use super::roles::stale_labels;
@@ -21,7 +21,7 @@ use super::state::State;
 use super::status::{self, Worth};
 use super::transition::{advance, ignore_stale_commands};
 use super::work::keeps_call;
-use crate::api::{DeletionPolicy, HistoryEntry, MicroserviceStatus, Role, Webhook, annotations};
+use crate::api::{DeletionPolicy, HistoryEntry, MicroserviceStatus, Role, Webhook, annotations, labels};
 use crate::notify::ChannelKind;
 use crate::render::{Child, ChildKind};
 use crate::revision::RevisionDigest;
@@ -500,7 +500,7 @@ fn deletes(draft: &Draft<'_>, wanted: &Desired) -> Vec<Step> {
         ours && unwanted
             && !unreadable
             && live.deleting == Deleting::No
-            && !still_needed(draft, wanted, *kind, name)
+            && !still_needed(draft, wanted, *kind, name, live)
     });
     superfluous
         .map(|((kind, name), live)| {
@@ -513,9 +513,21 @@ fn deletes(draft: &Draft<'_>, wanted: &Desired) -> Vec<Step> {
         .collect()
 }
 
+/// Whether a Job measures a check. There may be many of these.
+fn is_of_check(job: &LiveChild) -> bool {
+    let labels = job.object.pointer("/spec/template/metadata/labels");
+    labels.is_some_and(|all| all.get(labels::CHECK).is_some())
+}
+
 /// Configuration of a revision stays until its last pod is gone, copies of Secrets as long as its record, and what
 /// answers requests as long as some may come.
-fn still_needed(draft: &Draft<'_>, wanted: &Desired, kind: ChildKind, name: &str) -> bool {
+fn still_needed(
+    draft: &Draft<'_>,
+    wanted: &Desired,
+    kind: ChildKind,
+    name: &str,
+    live: &LiveChild,
+) -> bool {
     let belongs =
         |revision: &str| name == revision || name.strip_prefix(revision).is_some_and(|s| s.starts_with('-'));
     match kind {
@@ -532,7 +544,10 @@ fn still_needed(draft: &Draft<'_>, wanted: &Desired, kind: ChildKind, name: &str
             draft.has_own_service(name) && draft.counts(name).ready > 0 && still_routed(draft, wanted, name)
         }
         // What a revision's Jobs said stays to be read while it is tried, or held back.
-        ChildKind::Job => draft.situation.state.candidate().is_some_and(belongs),
+        ChildKind::Job => {
+            draft.situation.state.candidate().is_some_and(belongs)
+                && !(is_of_check(live) && draft.observed.jobs.get(name).is_some_and(JobView::succeeded))
+        }
         ChildKind::ControllerRevision
         | ChildKind::ServiceAccount
         | ChildKind::NetworkPolicy

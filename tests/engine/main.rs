@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod api_server;
+mod checks;
 mod cluster;
 mod crashes;
 mod edges;

@@ -15,6 +15,7 @@ use microservice_operator::rollout::{
 use microservice_operator::traffic::form;
 
 use super::api_server::{Stored, WriteError};
+use super::checks::Measuring;
 use super::cluster::Pod;
 use super::laws;
 use super::requests::Counting;
@@ -56,6 +57,8 @@ pub struct Memory {
     seen: Option<View>,
     /// The requests that were counted, and the judges.
     pub counting: Option<Counting>,
+    /// The checks that are measured, by key.
+    pub measuring: BTreeMap<String, Measuring>,
     /// What people are being told by this process, by key.
     pub deliveries: BTreeMap<String, DeliveryOutcome>,
     /// Caches that are behind.
@@ -196,6 +199,7 @@ impl World {
         observed.calls = self.calls.clone();
         observed.deliveries = self.memory.deliveries.clone();
         observed.analysis = self.report();
+        observed.measurements = self.measurements();
         for pod in &view.pods {
             observed
                 .pods
@@ -268,6 +272,7 @@ impl World {
             let observed = self.observed();
             let plan = plan(&observed, self.now);
             self.follow(plan.watch.clone());
+            self.measure(&plan.measures);
             laws::planned(self, &observed, &plan);
             if plan.steps.is_empty() {
                 return self.conclude(&observed, &plan);

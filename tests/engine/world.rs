@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use microservice_operator::analysis::Count;
+use microservice_operator::analysis::threshold::Outcome;
 use microservice_operator::api::{MicroserviceStatus, Phase, RolloutState, RolloutStatus, annotations};
 use microservice_operator::health::JobOutcome;
 use microservice_operator::render::ChildKind;
@@ -59,6 +60,8 @@ pub struct World {
     pub rates: BTreeMap<String, Count>,
     /// Why the source of the requests does not answer, where it does not.
     pub outage: Option<String>,
+    /// What measurements find, by check.
+    pub findings: BTreeMap<String, Outcome>,
     /// How many writes there were.
     pub writes: usize,
     /// What was written, one line each.
@@ -90,6 +93,7 @@ impl World {
             receivers: BTreeMap::new(),
             rates: BTreeMap::new(),
             outage: None,
+            findings: BTreeMap::new(),
             writes: 0,
             journal: Vec::new(),
             taken: Vec::new(),
@@ -133,6 +137,7 @@ impl World {
         self.gateway
             .note_root(self.cluster.endpoints.ready.keys(), self.now);
         self.count();
+        self.take_measurements();
         laws::moment(self);
     }
 

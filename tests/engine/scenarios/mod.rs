@@ -2,6 +2,7 @@
 
 mod autoscaling;
 pub mod back;
+mod checking;
 mod exposure;
 pub mod first;
 mod homeward;
