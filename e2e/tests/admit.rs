@@ -375,6 +375,16 @@ fn objective_cases() -> Vec<Cel> {
             "clearEarlyFactor must be more than 1 and at most 100",
             json!({"strategy": {"analysis": {"clearEarlyFactor": "1"}}}),
         ),
+        cel(
+            "spec.strategy.analysis",
+            "source Prometheus and the field prometheus go together: give both or neither",
+            json!({"strategy": {"analysis": {"source": "Prometheus"}}}),
+        ),
+        cel(
+            "spec.strategy.analysis",
+            "source Prometheus and the field prometheus go together: give both or neither",
+            json!({"strategy": {"analysis": {"prometheus": {"address": "http://prometheus.monitoring:9090"}}}}),
+        ),
     ]
 }
 
@@ -1001,6 +1011,7 @@ fn what_the_rules_just_allow_is_admitted() {
             json!({"objectives": [{"name": "a", "goodPercent": "99.999999", "indicator": {"errors": {}}},
                                   {"name": "b", "goodPercent": "0.1", "indicator": {"latency": {"thresholdMilliseconds": 1}}}],
                    "strategy": {"analysis": {"falseAlarmPercent": "50", "clearEarlyFactor": "1.01"}}}),
+            json!({"strategy": {"analysis": {"source": "Prometheus", "prometheus": {"address": "http://p.example:9090/a"}}}}),
             json!({"notifications": (0..10).map(|number| json!({
                 "name": format!("n{number}"), "template": "{{service}} {x} \n}} {{url}}{".repeat(40),
                 "slack": {"urlFrom": {"name": "chat", "key": "url"}},
