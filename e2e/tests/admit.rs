@@ -378,6 +378,100 @@ fn objective_cases() -> Vec<Cel> {
     ]
 }
 
+/// Refusals of checks with limits of their own.
+fn check_cases() -> Vec<Cel> {
+    const SERVER: &str = "source Prometheus and checks by a query need the field prometheus with an address";
+    const TEXTS: &str = "texts of a check know {{service}}, {{namespace}}, {{revision}}, {{stable}}, {{revisionPods}} and \
+                         {{stablePods}}, written so and without spaces; {{ begins nothing else";
+    const VALUE: &str = "a value needs equals, or else min or max or both";
+    let analysis = |analysis: Value| json!({"strategy": {"analysis": analysis}});
+    let one = |more: Value| {
+        let mut check = json!({"name": "p99"});
+        merge(&mut check, more);
+        json!({"strategy": {"analysis": {"prometheus": {"address": "http://p.example:9090"}, "checks": [check]}}})
+    };
+    let check = |rule: &'static str, more: Value| cel("spec.strategy.analysis.checks[0]", rule, one(more));
+    let query = |more: Value| {
+        let mut query = json!({"query": "up", "max": "1"});
+        merge(&mut query, more);
+        json!({"prometheus": query})
+    };
+    let web = |more: Value| {
+        let mut web = json!({"url": "http://a.example/"});
+        merge(&mut web, more);
+        json!({"web": web})
+    };
+    vec![
+        cel(
+            "spec.strategy.analysis",
+            SERVER,
+            analysis(json!({"source": "Prometheus"})),
+        ),
+        cel(
+            "spec.strategy.analysis",
+            SERVER,
+            analysis(json!({"checks": [{"name": "p99", "prometheus": {"query": "up", "max": "1"}}]})),
+        ),
+        check("a check needs exactly one of prometheus, web or job", json!({})),
+        check(
+            "a check needs exactly one of prometheus, web or job",
+            json!({"job": {}, "web": {"url": "http://a.example/"}}),
+        ),
+        check(
+            "errorLimit, noDataLimit and noData are not for Jobs: a Job succeeds or fails",
+            json!({"job": {}, "errorLimit": 1}),
+        ),
+        check(TEXTS, query(json!({"query": "up{pod=\"{{pod}}\"}"}))),
+        check(TEXTS, web(json!({"url": "http://a.example/{{ revision }}"}))),
+        check(TEXTS, web(json!({"method": "POST", "body": "{{nobody}}"}))),
+        cel(
+            "spec.strategy.analysis.checks[0].prometheus",
+            "a query needs min or max, or nothing is ever bad",
+            one(json!({"prometheus": {"query": "up"}})),
+        ),
+        cel(
+            "spec.strategy.analysis.checks[0].prometheus.range",
+            "a range has at least one step and at most 1000",
+            one(query(json!({"range": {"seconds": 5, "stepSeconds": 6}}))),
+        ),
+        cel(
+            "spec.strategy.analysis.checks[0].web",
+            "a body needs method POST",
+            one(web(json!({"body": "{}"}))),
+        ),
+        cel(
+            "spec.strategy.analysis.checks[0].web.value",
+            VALUE,
+            one(web(json!({"value": {"jsonPath": "$.a"}}))),
+        ),
+        cel(
+            "spec.strategy.analysis.checks[0].web.value",
+            VALUE,
+            one(web(
+                json!({"value": {"jsonPath": "$.a", "equals": "b", "min": "1"}}),
+            )),
+        ),
+        cel(
+            "spec.strategy",
+            "a step names a check that is none of analysis.checks",
+            json!({"strategy": {"type": "Canary", "canary": {"steps": [{"checks": ["p99"]}]}}}),
+        ),
+        cel(
+            "spec",
+            "analysis.checks must not have the name of an objective, nor errors",
+            one(json!({"name": "errors", "job": {}})),
+        ),
+        cel(
+            "spec",
+            "analysis.checks must not have the name of an objective, nor errors",
+            json!({
+                "objectives": [{"name": "speed", "goodPercent": "99", "indicator": {"errors": {}}}],
+                "strategy": {"analysis": {"checks": [{"name": "speed", "job": {}}]}},
+            }),
+        ),
+    ]
+}
+
 /// Refusals of what people are told by.
 fn notification_cases() -> Vec<Cel> {
     const ONE: &str =
@@ -685,6 +779,7 @@ fn every_rule_in_cel_refuses_with_its_message() {
         .chain(step_cases())
         .chain(objective_cases())
         .chain(notification_cases())
+        .chain(check_cases())
         .collect();
     // A rule without a case has never refused anything.
     let mut rules = BTreeSet::new();
@@ -1001,6 +1096,17 @@ fn what_the_rules_just_allow_is_admitted() {
             json!({"objectives": [{"name": "a", "goodPercent": "99.999999", "indicator": {"errors": {}}},
                                   {"name": "b", "goodPercent": "0.1", "indicator": {"latency": {"thresholdMilliseconds": 1}}}],
                    "strategy": {"analysis": {"falseAlarmPercent": "50", "clearEarlyFactor": "1.01"}}}),
+            json!({"strategy": {"analysis": {"source": "Prometheus", "prometheus": {"address": "http://p.example:9090/a"}}}}),
+            json!({"strategy": {"type": "Canary", "canary": {"steps": [{"checks": ["a", "b"]}]}, "analysis": {
+                "prometheus": {"address": "http://p.example:9090"},
+                "checks": [
+                    {"name": "a", "job": {"command": ["a"]}},
+                    {"name": "b", "web": {"url": "http://a.example/{{service}}?a={b}", "method": "POST",
+                                          "body": "{\"a\": {\"b\": \"{{stablePods}}\"}}", "value": {"jsonPath": "$", "equals": ""}}},
+                    {"name": "c", "prometheus": {"query": "up{pod=~\"{{revisionPods}}\"} {", "min": "-1.5",
+                                                 "range": {"seconds": 1000, "stepSeconds": 1}}},
+                ],
+            }}}),
             json!({"notifications": (0..10).map(|number| json!({
                 "name": format!("n{number}"), "template": "{{service}} {x} \n}} {{url}}{".repeat(40),
                 "slack": {"urlFrom": {"name": "chat", "key": "url"}},

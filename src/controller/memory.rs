@@ -6,9 +6,9 @@ use std::sync::Mutex;
 use jiff::{SignedDuration, Timestamp};
 
 use super::cache::ServiceKey;
-use crate::api::Phase;
 use crate::health::JobTrouble;
 use crate::rollout::{ChildKey, Contest, Failure};
+use crate::telemetry::Gauges;
 
 /// Within which time a field that is taken from us counts as contested.
 const CONTEST_WINDOW: SignedDuration = SignedDuration::from_mins(10);
@@ -36,8 +36,8 @@ pub struct ServiceMemory {
     pub job_troubles: BTreeMap<String, JobTrouble>,
     /// When the status was last written.
     pub last_status_write: Option<Timestamp>,
-    /// The phase that was last counted.
-    pub phase: Option<Phase>,
+    /// What the metrics show of it.
+    pub gauges: Gauges,
 }
 
 impl Memory {

@@ -25,9 +25,8 @@ use super::sampling::Samplers;
 use super::slots::{Need, Slots};
 use super::sources::Contents;
 use super::streams::Caches;
-use crate::api::Phase;
 use crate::rollout::{EventDraft, EventKind, Observed, Plan, Slot, Worth, plan};
-use crate::telemetry::{Decision, Gravity, Metrics, NotificationResult, RolloutOutcome};
+use crate::telemetry::{Decision, Gauges, Gravity, Metrics, NotificationResult, RolloutOutcome};
 
 /// The most rounds of one look: each follows from what the one before wrote.
 const MOST_ROUNDS: usize = 12;
@@ -117,7 +116,7 @@ pub async fn reconcile(context: &Context, key: &ServiceKey, occasion: Occasion) 
                 context.measurers.follow(key, Vec::new());
                 let forgotten = context.memory.forget(key);
                 give_way(context, key, Need::Nothing);
-                context.metrics.phase_changed(forgotten.phase, None);
+                show(context, key, &forgotten.gauges, &Gauges::default());
                 return Outcome::Gone;
             }
             Err(error) => {
@@ -208,13 +207,10 @@ async fn conclude(
     plan: &Plan,
     now: Timestamp,
 ) -> Outcome {
-    if observed_phase(context, key) != plan.status.phase {
-        context
-            .metrics
-            .phase_changed(observed_phase(context, key), plan.status.phase);
-        context
-            .memory
-            .change(key, |memory| memory.phase = plan.status.phase);
+    let (shown, gauges) = (context.memory.of(key).gauges, Gauges::of(&plan.status));
+    if shown != gauges {
+        show(context, key, &shown, &gauges);
+        context.memory.change(key, |memory| memory.gauges = gauges);
     }
     let mut wake = plan.wake;
     let due = match (plan.worth, observed.last_status_write) {
@@ -262,8 +258,9 @@ fn known_generation(context: &Context, key: &ServiceKey) -> i64 {
         .unwrap_or_default()
 }
 
-fn observed_phase(context: &Context, key: &ServiceKey) -> Option<Phase> {
-    context.memory.of(key).phase
+fn show(context: &Context, key: &ServiceKey, before: &Gauges, after: &Gauges) {
+    let metrics = &context.metrics;
+    metrics.service_changed(&key.namespace, &key.name, before, after);
 }
 
 /// One line for each decision.
@@ -296,7 +293,14 @@ fn publish(context: &Context, observed: &Observed, plan: &Plan) {
         context.metrics.notified(*kind, NotificationResult::of(*untold));
     }
     for ended in &plan.ended {
-        context.metrics.rollout_ended(RolloutOutcome::of(&ended.outcome));
+        let took = ended.ended_at.as_ref().zip(ended.started_at.as_ref());
+        let took = took.and_then(|(end, start)| Duration::try_from(end.0.duration_since(start.0)).ok());
+        context
+            .metrics
+            .rollout_ended(RolloutOutcome::of(&ended.outcome), took);
+    }
+    for verdict in &plan.verdicts {
+        context.metrics.judged(*verdict);
     }
     if let Some(cause) = plan.status.rollout.as_ref().and_then(|r| r.cause.as_ref())
         && plan.edges.iter().any(|edge| edge.is_grave())

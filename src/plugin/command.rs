@@ -42,6 +42,8 @@ pub enum Verb {
 enum Evidence {
     /// `status.commands` has the value under this verb.
     Noted(&'static str),
+    /// It has this value no more.
+    Forgotten { verb: &'static str, value: String },
     /// Another revision than this one is asked for, or a rollout with a higher number has begun.
     Begun { seq: i64 },
     /// The status says that a person paused it.
@@ -102,13 +104,12 @@ pub fn order(service: &Microservice, verb: &Verb) -> Result<Order, String> {
                     ));
                 }
             };
-            let value = format!("{candidate}/{}/{step}", rollout.trial);
-            if noted(service, "promote", &value) == Some(CommandOutcome::Ignored) {
-                return Err(format!(
-                    "{name}: promote {value} was said before this step began and was ignored then, so it cannot be \
-                     said again: wait for the step's end, or use kubectl microservice promote {name} --full"
-                ));
-            }
+            let whole = format!("{candidate}/{}/{step}", rollout.trial);
+            // A step that ends by a person and whose weight is coarse has a word of its own for its beginning. Whether it
+            // waits for that one is in what the status says alone.
+            let coarse = format!("{whole}/coarse");
+            let begins = going_on(service).contains(&format!("promote {coarse} "));
+            let value = if begins { coarse } else { whole };
             Ok(make(
                 annotations::PROMOTE,
                 Some(value),
@@ -179,12 +180,6 @@ pub fn order(service: &Microservice, verb: &Verb) -> Result<Order, String> {
         }
         Verb::Rollback(to) => {
             let value = rollback(service, to.as_deref())?;
-            if noted(service, "rollback", &value).is_some() {
-                return Err(format!(
-                    "{name}: rollback {value} was carried out before, and the operator acts on a value once: name \
-                     another revision by --to, or bring its image back with kubectl microservice set image"
-                ));
-            }
             Ok(make(
                 annotations::ROLLBACK,
                 Some(value),
@@ -326,6 +321,24 @@ fn noted(service: &Microservice, verb: &str, value: &str) -> Option<CommandOutco
 }
 
 impl Order {
+    /// What has to be said first where just this was said before: the operator acts on a value once, and forgets that when
+    /// the annotation is gone.
+    pub fn withdrawal(&self, service: &Microservice) -> Option<Self> {
+        let (Evidence::Noted(verb), Some(value)) = (&self.evidence, &self.value) else {
+            return None;
+        };
+        noted(service, verb, value)?;
+        Some(Self {
+            annotation: self.annotation,
+            value: None,
+            uid: self.uid.clone(),
+            evidence: Evidence::Forgotten {
+                verb,
+                value: value.clone(),
+            },
+        })
+    }
+
     /// The merge patch that says it. With the uid, so that a service of the same name that was made anew meanwhile is not
     /// meant.
     pub fn patch(&self) -> Value {
@@ -362,6 +375,7 @@ impl Order {
                 Some(CommandOutcome::Ignored) => Answer::Ignored(going_on),
                 outcome => heard(outcome.is_some()),
             },
+            Evidence::Forgotten { verb, value } => heard(noted(service, verb, value).is_none()),
             Evidence::Begun { seq } => {
                 let status = reading::status(service);
                 let began = status.rollout.as_ref().is_some_and(|rollout| rollout.seq > *seq);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
+use super::checks::Checks;
 use super::commands;
 use super::edges::Edge;
 use super::observed::{ChildKey, Failure, FailureClass, LiveChild, Observed};
@@ -61,6 +62,8 @@ pub struct Draft<'a> {
     pub wakes: Vec<Timestamp>,
     /// How many pods a promotion that begins now is to land on, where these are more than are wanted.
     pub landing: Option<i32>,
+    /// How the checks stood before.
+    pub checks: Checks,
     /// Whether the status is to be durable before what follows although nothing was decided.
     pub durable: Durable,
 }
@@ -105,6 +108,7 @@ impl<'a> Draft<'a> {
             outbox: Outbox::default(),
             wakes: Vec::new(),
             landing: None,
+            checks: Checks::default(),
             durable: Durable::WithDecision,
         }
     }

@@ -539,6 +539,11 @@ pub fn waiting(draft: &Draft<'_>, change: &Change, end: Timestamp) -> Option<Str
     Some(missing.words)
 }
 
+/// Whether the spec has such a check.
+pub fn is_measured(draft: &Draft<'_>, name: &str) -> bool {
+    checks(draft).iter().any(|check| check.name == name)
+}
+
 /// What the status says of the checks.
 pub fn check_statuses(draft: &Draft<'_>) -> Vec<CheckStatus> {
     let Some(change) = judging::tried_out(&draft.situation.state) else {
@@ -561,9 +566,7 @@ pub fn check_statuses(draft: &Draft<'_>) -> Vec<CheckStatus> {
                 value: last.and_then(|last| last.value.clone()),
                 baseline: None,
                 samples: measured.values().into(),
-                message: last
-                    .and_then(|last| last.words.as_deref())
-                    .map(one_message),
+                message: last.and_then(|last| last.words.as_deref()).map(one_message),
             }
         })
         .collect()

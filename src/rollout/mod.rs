@@ -8,6 +8,7 @@
 //! acts on it, so that a crash in between repeats the act and never the decision. What objects a state wants is
 //! a function of the state ([`desired`]); what has to be written for that is a comparison with what lives ([`drift`]).
 
+mod checks;
 mod commands;
 pub mod desired;
 mod draft;

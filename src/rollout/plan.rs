@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::checks;
 use super::desired::{Desired, desired};
 use super::draft::{Draft, Durable};
 use super::drift;
@@ -21,7 +22,9 @@ use super::state::State;
 use super::status::{self, Worth};
 use super::transition::{advance, ignore_stale_commands};
 use super::work::keeps_call;
-use crate::api::{DeletionPolicy, HistoryEntry, MicroserviceStatus, Role, Webhook, annotations, labels};
+use crate::api::{
+    CheckVerdict, DeletionPolicy, HistoryEntry, MicroserviceStatus, Role, Webhook, annotations, labels,
+};
 use crate::notify::ChannelKind;
 use crate::render::{Child, ChildKind};
 use crate::revision::RevisionDigest;
@@ -39,6 +42,9 @@ pub struct Plan {
     pub worth: Worth,
     /// The rollouts that ended by them.
     pub ended: Vec<HistoryEntry>,
+    /// The verdicts that checks have come to.
+    #[serde(skip)]
+    pub verdicts: Vec<CheckVerdict>,
     /// What people are told once the decisions are durable.
     pub events: Vec<EventDraft>,
     /// Whom nobody will tell what is still to be told, and why.
@@ -243,6 +249,7 @@ pub fn plan(observed: &Observed, now: Timestamp) -> Plan {
             edges: Vec::new(),
             steps: Vec::new(),
             ended: Vec::new(),
+            verdicts: Vec::new(),
             status: observed.status(),
             worth: Worth::Nothing,
             events: Vec::new(),
@@ -253,6 +260,7 @@ pub fn plan(observed: &Observed, now: Timestamp) -> Plan {
         };
     }
     let mut draft = Draft::new(observed, resolve(observed), now);
+    checks::note(&mut draft);
     advance(&mut draft);
     ignore_stale_commands(&mut draft);
     let wanted = desired(&draft);
@@ -285,6 +293,7 @@ pub fn plan(observed: &Observed, now: Timestamp) -> Plan {
         status,
         worth,
         ended: draft.ended,
+        verdicts: draft.checks.changed,
         events: draft.events,
         untold: outbox.untold,
         wake: draft.wakes.into_iter().filter(|at| *at > now).min(),
@@ -521,13 +530,7 @@ fn is_of_check(job: &LiveChild) -> bool {
 
 /// Configuration of a revision stays until its last pod is gone, copies of Secrets as long as its record, and what
 /// answers requests as long as some may come.
-fn still_needed(
-    draft: &Draft<'_>,
-    wanted: &Desired,
-    kind: ChildKind,
-    name: &str,
-    live: &LiveChild,
-) -> bool {
+fn still_needed(draft: &Draft<'_>, wanted: &Desired, kind: ChildKind, name: &str, live: &LiveChild) -> bool {
     let belongs =
         |revision: &str| name == revision || name.strip_prefix(revision).is_some_and(|s| s.starts_with('-'));
     match kind {

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use serde::Serialize;
 
+use super::checks;
 use super::desired::{Desired, TrafficTarget};
 use super::draft::Draft;
 use super::judging;
@@ -926,8 +927,7 @@ fn weight(draft: &Draft<'_>, wanted: &Desired, revision: &str) -> i32 {
 
 fn rollout(draft: &Draft<'_>, wanted: &Desired) -> Option<RolloutStatus> {
     let mut status = draft.situation.write()?;
-    status.checks = judging::check_statuses(draft);
-    status.checks.extend(measuring::check_statuses(draft));
+    status.checks = checks::written(draft, status.cause.is_some());
     status.waiting_for = wanted.waiting_for.as_deref().map(shortened);
     if let Some(cause) = &mut status.cause {
         cause.message = shortened(&cause.message);

@@ -3,7 +3,7 @@
 
 use prometheus_client::encoding::EncodeLabelValue;
 
-use crate::api::{Blame, Phase, ReturnCause};
+use crate::api::{Blame, CheckVerdict, Phase, ReturnCause};
 use crate::rollout::Untold;
 
 /// How a reconcile ended.
@@ -192,6 +192,22 @@ pub(super) fn phase_name(phase: Phase) -> &'static str {
     }
 }
 
+/// All verdicts, with the values of their label.
+pub(super) const VERDICTS: [CheckVerdict; 3] = [
+    CheckVerdict::Passing,
+    CheckVerdict::Failing,
+    CheckVerdict::Inconclusive,
+];
+
+/// The value of a verdict's label: its name in the status.
+pub(super) fn verdict_name(verdict: CheckVerdict) -> &'static str {
+    match verdict {
+        CheckVerdict::Passing => "Passing",
+        CheckVerdict::Failing => "Failing",
+        CheckVerdict::Inconclusive => "Inconclusive",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -256,9 +272,12 @@ mod tests {
     }
 
     #[test]
-    fn a_phase_is_called_as_in_the_status() {
+    fn phases_and_verdicts_are_called_as_in_the_status() {
         for phase in PHASES {
             assert_eq!(serde_json::to_value(phase).unwrap(), phase_name(phase));
+        }
+        for verdict in VERDICTS {
+            assert_eq!(serde_json::to_value(verdict).unwrap(), verdict_name(verdict));
         }
     }
 }

@@ -13,11 +13,12 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
-use super::labels::{PHASES, phase_name};
+use super::gauges::Gauges;
+use super::labels::{PHASES, VERDICTS, phase_name, verdict_name};
 use super::{
     NotificationResult, ReconcileResult, RollbackReason, RolloutOutcome, ScrapeResult, WriteResult, WriteVerb,
 };
-use crate::api::{Phase, ReturnCause};
+use crate::api::{CheckVerdict, Phase, ReturnCause};
 use crate::notify::ChannelKind;
 
 /// The prefix of all metrics but those of the process.
@@ -27,6 +28,11 @@ const PREFIX: &str = "microservice_operator";
 /// some round trips, and at 30 s requests time out.
 const RECONCILE_SECONDS: [f64; 12] = [
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5, 10.0, 30.0,
+];
+
+/// Upper bounds of rollouts in seconds: from an exchange of a few pods to steps of hours that wait for people.
+const ROLLOUT_SECONDS: [f64; 12] = [
+    5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 14_400.0, 86_400.0, 604_800.0,
 ];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -57,6 +63,25 @@ struct PhaseLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WeightLabels {
+    namespace: String,
+    service: String,
+    role: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CheckLabels {
+    namespace: String,
+    service: String,
+    verdict: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct VerdictLabels {
+    verdict: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KindLabels {
     kind: &'static str,
 }
@@ -80,8 +105,12 @@ pub struct Metrics {
     reconcile_seconds: Histogram,
     writes: Family<WriteLabels, Counter>,
     rollouts: Family<OutcomeLabels, Counter>,
+    rollout_seconds: Family<OutcomeLabels, Histogram, fn() -> Histogram>,
     rollbacks: Family<ReasonLabels, Counter>,
     microservices: Family<PhaseLabels, Gauge>,
+    weights: Family<WeightLabels, Gauge>,
+    checks: Family<CheckLabels, Gauge>,
+    verdicts: Family<VerdictLabels, Counter>,
     watch_errors: Family<KindLabels, Counter>,
     scrapes: Family<ScrapeLabels, Counter>,
     notifications: Family<NotificationLabels, Counter>,
@@ -100,12 +129,24 @@ impl Metrics {
             reconcile_seconds: reconcile_seconds(own),
             writes: register(own, "writes", "Writes to the API server"),
             rollouts: register(own, "rollouts", "Rollouts that ended, by outcome"),
+            rollout_seconds: rollout_seconds(own),
             rollbacks: register(
                 own,
                 "rollbacks",
                 "Rollouts that were taken back, by class of reason",
             ),
             microservices: register(own, "microservices", "Microservices by phase"),
+            weights: register(
+                own,
+                "traffic_weight_percent",
+                "Share of the traffic that the revision with that role has",
+            ),
+            checks: register(
+                own,
+                "checks",
+                "Checks of the rollout that is under way or was taken back last, by verdict",
+            ),
+            verdicts: register(own, "check_verdicts", "Verdicts that checks have come to"),
             watch_errors: register(own, "watch_errors", "Errors of watches, by kind of object"),
             scrapes: register(own, "scrapes", "Scrapes of pods whose requests are judged"),
             notifications: register(
@@ -136,6 +177,17 @@ impl Metrics {
             RolloutOutcome::Superseded,
         ] {
             drop(self.rollouts.get_or_create_owned(&OutcomeLabels { outcome }));
+            drop(
+                self.rollout_seconds
+                    .get_or_create_owned(&OutcomeLabels { outcome }),
+            );
+        }
+        for verdict in VERDICTS {
+            let verdict = verdict_name(verdict);
+            drop(self.verdicts.get_or_create_owned(&VerdictLabels { verdict }));
+        }
+        for result in [ScrapeResult::Success, ScrapeResult::Error] {
+            drop(self.scrapes.get_or_create_owned(&ScrapeLabels { result }));
         }
         for result in [
             ReconcileResult::Success,
@@ -172,9 +224,21 @@ impl Metrics {
             .inc();
     }
 
-    /// A rollout ended.
-    pub fn rollout_ended(&self, outcome: RolloutOutcome) {
-        self.rollouts.get_or_create(&OutcomeLabels { outcome }).inc();
+    /// A rollout ended. None: when it began is not known.
+    pub fn rollout_ended(&self, outcome: RolloutOutcome, took: Option<Duration>) {
+        let labels = OutcomeLabels { outcome };
+        self.rollouts.get_or_create(&labels).inc();
+        if let Some(took) = took {
+            self.rollout_seconds
+                .get_or_create(&labels)
+                .observe(took.as_secs_f64());
+        }
+    }
+
+    /// A check has come to a verdict.
+    pub fn judged(&self, verdict: CheckVerdict) {
+        let verdict = verdict_name(verdict);
+        self.verdicts.get_or_create(&VerdictLabels { verdict }).inc();
     }
 
     /// A rollout is being taken back.
@@ -186,13 +250,48 @@ impl Metrics {
             .inc();
     }
 
-    /// A Microservice changed its phase. None: it was not there before, or is gone.
-    pub fn phase_changed(&self, from: Option<Phase>, to: Option<Phase>) {
-        if let Some(from) = from {
-            self.phase(from).dec();
+    /// What there is to show of a Microservice changed. [`Gauges::default`]: it was not there before, or is gone; no
+    /// series of it stays then.
+    pub fn service_changed(&self, namespace: &str, service: &str, before: &Gauges, after: &Gauges) {
+        if before.phase != after.phase {
+            if let Some(phase) = before.phase {
+                self.phase(phase).dec();
+            }
+            if let Some(phase) = after.phase {
+                self.phase(phase).inc();
+            }
         }
-        if let Some(to) = to {
-            self.phase(to).inc();
+        let labels = |role: &'static str| WeightLabels {
+            namespace: namespace.to_owned(),
+            service: service.to_owned(),
+            role,
+        };
+        for role in before
+            .weights
+            .keys()
+            .filter(|role| !after.weights.contains_key(role))
+        {
+            self.weights.remove(&labels(role.as_str()));
+        }
+        for (role, weight) in &after.weights {
+            if before.weights.get(role) != Some(weight) {
+                let series = self.weights.get_or_create_owned(&labels(role.as_str()));
+                series.set(i64::from(*weight));
+            }
+        }
+        for verdict in VERDICTS {
+            let labels = CheckLabels {
+                namespace: namespace.to_owned(),
+                service: service.to_owned(),
+                verdict: verdict_name(verdict),
+            };
+            match (before.checks(verdict), after.checks(verdict)) {
+                (before, after) if before == after => {}
+                (_, None) => drop(self.checks.remove(&labels)),
+                (_, Some(count)) => {
+                    self.checks.get_or_create_owned(&labels).set(gauge_value(count));
+                }
+            }
         }
     }
 
@@ -242,6 +341,14 @@ fn reconcile_seconds(registry: &mut Registry) -> Histogram {
     histogram
 }
 
+fn rollout_seconds(registry: &mut Registry) -> Family<OutcomeLabels, Histogram, fn() -> Histogram> {
+    let family: Family<_, _, fn() -> Histogram> =
+        Family::new_with_constructor(|| Histogram::new(ROLLOUT_SECONDS));
+    let help = "How long rollouts took from their start to their end, by outcome";
+    registry.register_with_unit("rollout_duration", help, Unit::Seconds, family.clone());
+    family
+}
+
 fn describe_process(registry: &mut Registry, started: Timestamp) {
     let start_time: Gauge<f64, std::sync::atomic::AtomicU64> = Gauge::default();
     start_time.set(started.as_duration().as_secs_f64());
@@ -263,8 +370,10 @@ fn gauge_value(count: usize) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
-    use crate::api::Blame;
+    use crate::api::{Blame, Role};
     use crate::rollout::Untold;
 
     fn metrics() -> Metrics {
@@ -297,6 +406,46 @@ mod tests {
                 .map(|outcome| format!("microservice_operator_rollouts_total{{outcome=\"{outcome}\"}} 0"))
         );
         assert!(fresh.encode().unwrap().ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn the_table_in_the_docs_names_each_metric_with_its_type() {
+        let metrics = metrics();
+        // Those that are not there before there is something to say.
+        metrics.wrote("Deployment", WriteVerb::Apply, WriteResult::Accepted);
+        metrics.watch_failed("Pod");
+        metrics.notified(ChannelKind::Slack, NotificationResult::Delivered);
+        metrics.rollback_began(&ReturnCause {
+            blame: Blame::Person,
+            reason: String::new(),
+            message: String::new(),
+        });
+        let rolling = Gauges {
+            weights: [(Role::Stable, 100)].into(),
+            verdicts: vec![CheckVerdict::Passing],
+            ..Gauges::default()
+        };
+        metrics.service_changed("shop", "web", &Gauges::default(), &rolling);
+        let page = metrics.encode().unwrap();
+        let told: BTreeSet<(String, String)> = page
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
+            .map(|(name, kind)| {
+                let name = name.strip_prefix(&format!("{PREFIX}_")).unwrap_or(name);
+                let suffix = match kind {
+                    "counter" => "_total",
+                    "info" => "_info",
+                    _ => "",
+                };
+                (format!("{name}{suffix}"), kind.to_owned())
+            })
+            .collect();
+        let documented: BTreeSet<(String, String)> = include_str!("../../docs/metrics.md")
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `")?.split_once("` | "))
+            .filter_map(|(name, rest)| Some((name.to_owned(), rest.split_once(" |")?.0.to_owned())))
+            .collect();
+        assert_eq!(told, documented, "left: /metrics, right: docs/metrics.md");
     }
 
     #[test]
@@ -360,7 +509,8 @@ mod tests {
     #[test]
     fn rollouts_and_rollbacks_are_counted() {
         let metrics = metrics();
-        metrics.rollout_ended(RolloutOutcome::Interrupted);
+        metrics.rollout_ended(RolloutOutcome::Interrupted, None);
+        metrics.rollout_ended(RolloutOutcome::RolledBack, Some(Duration::from_secs(20)));
         let cause = |reason: &str| ReturnCause {
             blame: Blame::Candidate,
             reason: reason.into(),
@@ -372,6 +522,18 @@ mod tests {
             lines(&metrics, "rollouts_total")
                 .contains(&r#"microservice_operator_rollouts_total{outcome="Interrupted"} 1"#.to_owned())
         );
+        let lasted = lines(&metrics, "rollout_duration_seconds");
+        for line in [
+            r#"microservice_operator_rollout_duration_seconds_bucket{le="15.0",outcome="RolledBack"} 0"#,
+            r#"microservice_operator_rollout_duration_seconds_bucket{le="30.0",outcome="RolledBack"} 1"#,
+            r#"microservice_operator_rollout_duration_seconds_sum{outcome="RolledBack"} 20.0"#,
+            r#"microservice_operator_rollout_duration_seconds_count{outcome="Promoted"} 0"#,
+        ] {
+            assert!(
+                lasted.iter().any(|found| found == line),
+                "{line} is not in {lasted:?}"
+            );
+        }
         assert_eq!(
             lines(&metrics, "rollbacks_total"),
             ["Crash", "Other"]
@@ -396,12 +558,76 @@ mod tests {
     #[test]
     fn services_move_between_phases() {
         let metrics = metrics();
-        metrics.phase_changed(None, Some(Phase::Progressing));
-        metrics.phase_changed(None, Some(Phase::Progressing));
-        metrics.phase_changed(Some(Phase::Progressing), Some(Phase::Healthy));
-        metrics.phase_changed(Some(Phase::Progressing), None);
+        let none = Gauges::default();
+        let gauges = |phase| Gauges {
+            phase: Some(phase),
+            ..Gauges::default()
+        };
+        metrics.service_changed("shop", "a", &none, &gauges(Phase::Progressing));
+        metrics.service_changed("shop", "b", &none, &gauges(Phase::Progressing));
+        metrics.service_changed("shop", "a", &gauges(Phase::Progressing), &gauges(Phase::Healthy));
+        metrics.service_changed("shop", "b", &gauges(Phase::Progressing), &none);
         let count = |phase| metrics.phase(phase).get();
         assert_eq!(PHASES.map(count), [1, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn no_series_of_a_service_outlives_it() {
+        let metrics = metrics();
+        let rolling = Gauges {
+            phase: Some(Phase::Progressing),
+            weights: [(Role::Stable, 90), (Role::Candidate, 10)].into(),
+            verdicts: vec![
+                CheckVerdict::Passing,
+                CheckVerdict::Inconclusive,
+                CheckVerdict::Passing,
+            ],
+        };
+        let rested = Gauges {
+            phase: Some(Phase::Healthy),
+            weights: [(Role::Stable, 100)].into(),
+            verdicts: Vec::new(),
+        };
+        let of = |names: [&str; 2]| names.map(|name| lines(&metrics, name)).concat();
+        let shown = || of(["checks", "traffic_weight_percent"]);
+        let weight = |role: &str, percent: i32| {
+            format!(
+                r#"microservice_operator_traffic_weight_percent{{namespace="shop",service="web",role="{role}"}} {percent}"#
+            )
+        };
+        let checks = |verdict: &str, count: usize| {
+            format!(
+                r#"microservice_operator_checks{{namespace="shop",service="web",verdict="{verdict}"}} {count}"#
+            )
+        };
+        metrics.service_changed("shop", "web", &Gauges::default(), &rolling);
+        assert_eq!(
+            shown(),
+            [
+                checks("Failing", 0),
+                checks("Inconclusive", 1),
+                checks("Passing", 2),
+                weight("Candidate", 10),
+                weight("Stable", 90),
+            ]
+        );
+        metrics.service_changed("shop", "web", &rolling, &rested);
+        assert_eq!(shown(), [weight("Stable", 100)]);
+        metrics.service_changed("shop", "web", &rested, &rolling);
+        metrics.service_changed("shop", "web", &rolling, &Gauges::default());
+        assert_eq!(shown(), [""; 0]);
+    }
+
+    #[test]
+    fn verdicts_are_counted() {
+        let metrics = metrics();
+        metrics.judged(CheckVerdict::Failing);
+        assert_eq!(
+            lines(&metrics, "check_verdicts_total"),
+            [("Failing", 1), ("Inconclusive", 0), ("Passing", 0)].map(|(verdict, count)| format!(
+                "microservice_operator_check_verdicts_total{{verdict=\"{verdict}\"}} {count}"
+            ))
+        );
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! What the operator tells about itself: its log and its metrics.
 
+mod gauges;
 mod labels;
 pub mod logs;
 pub mod metrics;
 
+pub use gauges::Gauges;
 pub use labels::{
     NotificationResult, ReconcileResult, RollbackReason, RolloutOutcome, ScrapeResult, WriteResult, WriteVerb,
 };

@@ -110,18 +110,47 @@ fn an_answer_is_what_the_status_says_of_this_value() {
 }
 
 #[test]
-fn a_value_that_was_handled_before_is_not_said_again() {
-    let commands = |verb: &str, value: &str| json!([{"verb": verb, "value": value}]);
-    let early = json!([{"verb": "promote", "value": "web-bbb/1/2", "outcome": "Ignored"}]);
-    let found = changed("rolling", &[("/status/commands", early)]);
-    assert!(order(&found, &Verb::Promote).unwrap_err().contains("--full"));
-    // The operator acts on a value once.
-    let back = changed(
-        "rolling",
-        &[("/status/commands", commands("rollback", "web-bbb/web-aaa"))],
+fn a_value_that_was_handled_before_is_taken_away_and_said_again() {
+    for (verb, name, value, outcome) in [
+        (Verb::Promote, "promote", "web-bbb/1/2", "Ignored"),
+        (Verb::Rollback(None), "rollback", "web-bbb/web-aaa", "Done"),
+    ] {
+        let commands = json!([{"verb": name, "value": value, "outcome": outcome}]);
+        let found = changed("rolling", &[("/status/commands", commands)]);
+        let said = order(&found, &verb).unwrap();
+        let first = said.withdrawal(&found).expect("it is spent");
+        let taken_away = json!({format!("microservice.dev/{name}"): null});
+        assert_eq!(first.patch()["metadata"]["annotations"], taken_away);
+        assert!(matches!(first.answer(&found), Answer::Awaited(_)));
+        let forgotten = service("rolling");
+        assert!(matches!(first.answer(&forgotten), Answer::Heard(_)));
+        assert_eq!(said.withdrawal(&forgotten), None);
+    }
+    // Another value of the same verb is in nobody's way.
+    let other = json!([{"verb": "promote", "value": "web-bbb/1/1"}]);
+    let found = changed("rolling", &[("/status/commands", other)]);
+    assert_eq!(order(&found, &Verb::Promote).unwrap().withdrawal(&found), None);
+}
+
+#[test]
+fn a_step_that_waits_for_its_coarse_weight_is_begun_by_another_word() {
+    let begins = |message: &str| {
+        let found = changed("rolling", &[("/status/message", json!(message))]);
+        order(&found, &Verb::Promote).unwrap().words()
+    };
+    assert_eq!(
+        begins(
+            "step 2 waits for a person: promote web-bbb/1/2/coarse to go on so, raise replicas, or set coarseWeights"
+        ),
+        "promote web-bbb/1/2/coarse"
     );
-    let refused = order(&back, &Verb::Rollback(None)).unwrap_err();
-    assert!(refused.contains("carried out before"), "{refused}");
+    // Where it ends by time, the word is the usual one.
+    assert_eq!(
+        begins(
+            "step 2 waits for a person: promote web-bbb/1/2 to go on so, raise replicas, or set coarseWeights"
+        ),
+        "promote web-bbb/1/2"
+    );
 }
 
 #[test]

@@ -27,7 +27,7 @@ use self::trouble::Trouble;
 use crate::api::names::is_service_name;
 use crate::api::{Microservice, Role};
 use crate::cli::RenderArguments;
-use crate::plugin::command::{Answer, Verb, order};
+use crate::plugin::command::{Answer, Order, Verb, order};
 use crate::plugin::goal::{Goal, Wait};
 use crate::plugin::hand_over::{self, Task};
 use crate::plugin::image::{ImageChange, set_image};
@@ -550,19 +550,38 @@ fn patching() -> PatchParams {
     }
 }
 
-/// Says a command, and waits for what the operator says to it.
-async fn say(connection: &Connection, said: &Said, verb: Verb) -> Result<Outcome, Trouble> {
-    let name = &said.named.name;
-    let service = connection.service(name).await?;
-    let order = order(&service, &verb)?;
+/// Writes an order, and waits for the operator's answer.
+async fn put(
+    connection: &Connection,
+    name: &str,
+    order: &Order,
+    timeout: Duration,
+) -> Result<Answer, Trouble> {
     let written = connection
         .services()
         .patch(name, &patching(), &Patch::Merge(order.patch()))
         .await
         .map_err(|error| connection.asked("patch", name).failed(&error))?;
+    watching::answer(connection, name, order, &written, timeout).await
+}
+
+/// Says a command, and waits for what the operator says to it.
+async fn say(connection: &Connection, said: &Said, verb: Verb) -> Result<Outcome, Trouble> {
+    let name = &said.named.name;
+    let service = connection.service(name).await?;
+    let order = order(&service, &verb)?;
     let words = order.words();
+    if let Some(withdrawal) = order.withdrawal(&service) {
+        let answer = put(connection, name, &withdrawal, said.patience.timeout).await?;
+        if !matches!(answer, Answer::Heard(_)) {
+            note(&format!(
+                "{name}: {words} was said before, and the operator has not seen yet that it was taken away to be said again"
+            ));
+            return Ok(Outcome::TimedOut);
+        }
+    }
     Ok(
-        match watching::answer(connection, name, &order, &written, said.patience.timeout).await? {
+        match put(connection, name, &order, said.patience.timeout).await? {
             Answer::Heard(message) => {
                 terminal::write(&format!(
                     "{}\n",

@@ -362,7 +362,11 @@ fn a_job_with_an_interval_runs_again_and_never_twice_at_a_time() {
     assert_eq!(jobs(&world), 1);
     world.job_ends("suite", JobOutcome::Succeeded);
     world.run(20);
-    assert_eq!(jobs(&world), 3, "one was due while the first one ran, and one after it");
+    assert_eq!(
+        jobs(&world),
+        3,
+        "one was due while the first one ran, and one after it"
+    );
     world.job_ends("suite", failed(Blame::Candidate));
     world.run(60);
     world.assert_steady("a");
