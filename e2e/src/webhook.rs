@@ -40,6 +40,7 @@ pub struct Receiver {
 #[derive(Debug)]
 struct Shared {
     answers: Vec<u16>,
+    said: Mutex<Option<(u16, String)>>,
     deliveries: Mutex<Vec<Delivery>>,
 }
 
@@ -49,6 +50,7 @@ impl Receiver {
         assert!(!answers.is_empty(), "there is always an answer");
         let shared = Arc::new(Shared {
             answers: answers.to_vec(),
+            said: Mutex::default(),
             deliveries: Mutex::default(),
         });
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
@@ -77,6 +79,11 @@ impl Receiver {
         format!("http://{}{path}", self.address)
     }
 
+    /// Answers each call so from now on.
+    pub fn answer(&self, status: u16, body: &Value) {
+        *self.shared.said.lock().unwrap() = Some((status, body.to_string()));
+    }
+
     /// What came so far.
     pub fn deliveries(&self) -> Vec<Delivery> {
         self.shared.deliveries.lock().unwrap().clone()
@@ -95,13 +102,17 @@ async fn receive(
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
-) -> (StatusCode, &'static str) {
+) -> (StatusCode, String) {
+    let said = shared.said.lock().unwrap().clone();
     let mut deliveries = shared.deliveries.lock().unwrap();
-    let answered = *shared
-        .answers
-        .get(deliveries.len())
-        .or(shared.answers.last())
-        .expect("there is always an answer");
+    let answers = &shared.answers;
+    let answered = match &said {
+        Some((status, _)) => *status,
+        None => *answers
+            .get(deliveries.len())
+            .or(answers.last())
+            .expect("there is always an answer"),
+    };
     deliveries.push(Delivery {
         at: Timestamp::now(),
         method,
@@ -117,5 +128,5 @@ async fn receive(
     } else {
         "the gate is closed"
     };
-    (status, words)
+    (status, said.map_or(words.to_owned(), |(_, body)| body))
 }

@@ -157,7 +157,7 @@ mod tests {
         #[test]
         fn nothing_breaks_out_of_its_quotes(service in any::<String>()) {
             let json = fill("\"{{service}}\"", Language::Json, &service);
-            prop_assert_eq!(serde_json::from_str::<String>(&json).unwrap(), service.clone());
+            prop_assert_eq!(&serde_json::from_str::<String>(&json).unwrap(), &service);
 
             let query = fill("{{service}}", Language::PromQl, &service);
             let mut letters = query.chars();

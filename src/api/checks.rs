@@ -116,7 +116,7 @@ pub struct QueryRange {
 /// A call over HTTP. Without value an answer of 2xx is good and any other bad; with value the answer is JSON.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!has(self.body) || self.method == 'POST'").message("a body needs method POST"))]
+#[x_kube(validation = Rule::new("!has(self.body) || (has(self.method) && self.method == 'POST')").message("a body needs method POST"))]
 pub struct WebCheck {
     /// Its address. What stands for a placeholder is percent-encoded.
     #[schemars(length(min = 8, max = 2048), regex(pattern = r"^https?://[^\s/{]+(/\S*)?$"))]
