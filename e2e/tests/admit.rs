@@ -168,7 +168,7 @@ const NGINX_MATCH: &str = "router IngressNginx takes one entry of match, with on
 const NO_AFFINITY: &str = "this router cannot keep a client at a revision: leave out canary.sessionAffinity, or use \
                            router IngressNginx";
 const EMPTY_STEP: &str =
-    "a step needs one of weight, match, mirrorPercent, replicas, durationSeconds, pause or hooks";
+    "a step needs one of weight, match, mirrorPercent, replicas, durationSeconds, pause, hooks or checks";
 const EMPTY_MATCH: &str = "an entry of match needs headers, cookies or queryParams";
 const ONE_COOKIE: &str =
     "an entry of match takes one cookie: no router can ask for two, so use a header for more";
