@@ -31,6 +31,43 @@ fn the_yaml_reads_back_as_the_same_crd() {
     assert_eq!(read, serde_json::to_value(crd()).unwrap());
 }
 
+/// What YAML 1.1, which kubectl and Helm read, takes for true or false. As a key it arrives as another field.
+const BOOLEANS: [&str; 8] = ["on", "off", "yes", "no", "y", "n", "true", "false"];
+
+fn booleans(path: &str, schema: &Value, found: &mut Vec<String>) {
+    let fields = schema["properties"].as_object().into_iter().flatten();
+    for (name, field) in fields {
+        let path = format!("{path}.{name}");
+        if BOOLEANS.contains(&name.to_lowercase().as_str()) {
+            found.push(path.clone());
+        }
+        booleans(&path, field, found);
+    }
+    let values = schema["enum"].as_array().into_iter().flatten();
+    for value in values.filter_map(Value::as_str) {
+        if BOOLEANS.contains(&value.to_lowercase().as_str()) {
+            found.push(format!("{path}={value}"));
+        }
+    }
+    for part in ["items", "additionalProperties"] {
+        if schema[part].is_object() {
+            booleans(path, &schema[part], found);
+        }
+    }
+}
+
+#[test]
+fn nothing_is_called_what_yaml_reads_as_true_or_false() {
+    let crd = serde_json::to_value(crd()).unwrap();
+    let mut found = Vec::new();
+    booleans(
+        "",
+        &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"],
+        &mut found,
+    );
+    assert_eq!(found, Vec::<String>::new());
+}
+
 /// Our own fields sit at most this deep below spec and status.
 const OWN_LEVELS: usize = 4;
 

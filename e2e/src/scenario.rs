@@ -29,6 +29,9 @@ use crate::recorder::Recorder;
 use crate::status::StatusExt;
 use crate::wait::{eventually, patience};
 
+/// How much stack a scenario has.
+const STACK_BYTES: usize = 16 << 20;
+
 /// Begins the description of a scenario. `name` is short, as in `crash-loop`.
 pub fn scenario(name: &'static str) -> Setup {
     Setup {
@@ -107,10 +110,23 @@ impl Setup {
     }
 
     /// Runs it, and leaves nothing behind.
-    pub fn run(self, test: impl AsyncFnOnce(&Scenario)) {
+    pub fn run(self, test: impl AsyncFnOnce(&Scenario) + Send) {
         if self.real && environment::pods() == Pods::Simulated {
             return environment::skipped(self.name, "real pods");
         }
+        // What a long test holds is too much for the stack of a test's thread, also on its way to the heap.
+        let name = std::thread::current().name().unwrap_or(self.name).to_owned();
+        let thread = std::thread::Builder::new().name(name).stack_size(STACK_BYTES);
+        let ended = std::thread::scope(|scope| {
+            let running = thread.spawn_scoped(scope, || self.run_here(test));
+            running.expect("a thread can be started").join()
+        });
+        if let Err(panic) = ended {
+            std::panic::resume_unwind(panic);
+        }
+    }
+
+    fn run_here(self, test: impl AsyncFnOnce(&Scenario)) {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -118,7 +134,6 @@ impl Setup {
             .expect("a runtime can be started");
         runtime.block_on(async {
             let scenario = self.start().await;
-            // On the heap: what a long test holds is too much for the stack of a test's thread.
             let verdict = AssertUnwindSafe(Box::pin(test(&scenario))).catch_unwind().await;
             if verdict.is_err() {
                 scenario.dump().await;

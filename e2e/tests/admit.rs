@@ -1108,7 +1108,7 @@ fn what_the_rules_just_allow_is_admitted() {
                 ],
             }}}),
             json!({"notifications": (0..10).map(|number| json!({
-                "name": format!("n{number}"), "template": "{{service}} {x} \n}} {{url}}{".repeat(40),
+                "name": format!("n{number}"), "template": format!("{}{{", "{{service}} {x} \n}} {{url}} ".repeat(35)),
                 "slack": {"urlFrom": {"name": "chat", "key": "url"}},
             })).collect::<Vec<_>>()}),
             json!({"podTemplate": {"spec": {"anything": "goes here, and is checked when it is applied"}}}),

@@ -10,7 +10,7 @@ use e2e::load::{Connections, Load, Requests};
 use e2e::release::{by_gateway, canary, in_force, is_in_force, rollout, served_by, timed};
 use e2e::status::StatusExt;
 use e2e::wait::throughout;
-use e2e::{Manifest, Scenario, misbehave, scenario};
+use e2e::{Manifest, Scenario, eventually, misbehave, scenario};
 use jiff::Timestamp;
 use microservice_operator::api::{Blame, CheckStatus, CheckVerdict, Microservice, RolloutState};
 use serde_json::{Value, json};
@@ -92,7 +92,45 @@ fn a_candidate_that_fails_a_third_of_its_requests_is_found_out() {
             "{reason}"
         );
         assert!(message.starts_with("availability: "), "{message}");
+        s.event("CheckFailing", "availability fails").await;
+        // What was found stays with the cause.
+        let found = s.service("web").await;
+        let check = check(&found, "availability").expect("it is still there");
+        assert_eq!(check.verdict, CheckVerdict::Failing, "{check:?}");
+        assert!(
+            check.value.is_some() && check.baseline.is_some() && check.samples > 0,
+            "{check:?}"
+        );
+        the_operator_counts_it_and_forgets_the_service(s).await;
     });
+}
+
+async fn the_operator_counts_it_and_forgets_the_service(s: &Scenario) {
+    let of_web = format!("namespace=\"{}\",service=\"web\"", s.namespace);
+    let shown = [
+        r#"microservice_operator_rollouts_total{outcome="RolledBack"} 1"#.to_owned(),
+        r#"microservice_operator_rollout_duration_seconds_count{outcome="RolledBack"} 1"#.to_owned(),
+        r#"microservice_operator_rollbacks_total{reason="Analysis"} 1"#.to_owned(),
+        r#"microservice_operator_check_verdicts_total{verdict="Failing"} 1"#.to_owned(),
+        format!(r#"microservice_operator_checks{{{of_web},verdict="Failing"}} 1"#),
+        format!(r#"microservice_operator_traffic_weight_percent{{{of_web},role="Stable"}} 100"#),
+    ];
+    eventually("the metrics to say so", async || {
+        let page = s.page("/metrics").await;
+        let missing = shown
+            .iter()
+            .find(|line| !page.lines().any(|found| found == line.as_str()));
+        missing.map_or(Ok(()), |line| Err(format!("no {line}\n{page}")))
+    })
+    .await;
+    s.delete::<Microservice>("web").await;
+    s.gone::<Microservice>("web").await;
+    eventually("no series of the service to be left", async || {
+        let page = s.page("/metrics").await;
+        let left = page.lines().find(|line| line.contains(&of_web));
+        left.map_or(Ok(()), |line| Err(line.to_owned()))
+    })
+    .await;
 }
 
 #[test]

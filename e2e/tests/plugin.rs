@@ -321,9 +321,14 @@ fn pods_are_reached_by_role() {
             .ok();
         assert!(logs.contains(&format!("[pod/{candidate}-")), "{logs}");
         // There is nothing to run in this image, which its runtime says.
-        let ran = run(s, &["exec", "web", "--role=candidate", "--", "/no-such-file"]).await;
-        assert_ne!(ran.code, Some(0), "{ran:?}");
-        assert!(ran.err.contains("no-such-file"), "{ran:?}");
+        for more in [
+            &["--", "/no-such-file", "-c", "x"][..],
+            &["-i", "--", "/no-such-file"],
+        ] {
+            let ran = run(s, &[&["exec", "web", "--role=candidate"], more].concat()).await;
+            assert_ne!(ran.code, Some(0), "{ran:?}");
+            assert!(ran.err.contains("no-such-file"), "{ran:?}");
+        }
     });
 }
 

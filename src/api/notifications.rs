@@ -19,7 +19,7 @@ pub struct Notification {
     /// What is told. Started: a revision goes out. Waiting: a step waits for a person. RolledBack: a revision is taken back. Promoted: a revision is the stable one. Failed: a revision neither works nor can be taken back. Default: all of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 5), extend("x-kubernetes-list-type" = "set"))]
-    pub on: Vec<NotificationEvent>,
+    pub events: Vec<NotificationEvent>,
     /// The text, with {{service}}, {{namespace}}, {{revision}}, {{stable}}, {{event}}, {{message}}, {{image}} and {{url}}. What stands for these is escaped; what is written around them is in the words of the platform (mrkdwn for slack, Markdown for weCom and dingTalk, plain text for the others). Default: the message with revision, image and address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1000))]
@@ -50,7 +50,7 @@ pub struct Notification {
 impl Notification {
     /// Whether it is to tell of `event`.
     pub fn tells(&self, event: NotificationEvent) -> bool {
-        self.on.is_empty() || self.on.contains(&event)
+        self.events.is_empty() || self.events.contains(&event)
     }
 }
 

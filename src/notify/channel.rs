@@ -66,7 +66,7 @@ impl<'a> Channel<'a> {
     pub fn of(notification: &'a Notification) -> Option<Self> {
         let Notification {
             name: _,
-            on: _,
+            events: _,
             template: _,
             slack,
             teams,

@@ -74,6 +74,11 @@ pub fn arguments(
         all.push(format!("--context={context}"));
     }
     all.push(format!("--namespace={}", way.namespace));
+    // A `--` right behind the plugin's own arguments ends these and does not arrive here. kubectl needs it in front of a
+    // command, and its own flags come before it.
+    let begins_command = task == Task::Exec && more.first().is_some_and(|word| !word.starts_with('-'));
+    let end_of_flags = begins_command.then(|| "--".to_owned());
+    let more: Vec<String> = end_of_flags.into_iter().chain(more.iter().cloned()).collect();
     let names_container = more
         .iter()
         .take_while(|word| *word != "--")
@@ -95,7 +100,7 @@ pub fn arguments(
         }
         Task::PortForward => all.extend(["port-forward".to_owned(), pod.unwrap_or_default().to_owned()]),
     }
-    all.extend(more.iter().cloned());
+    all.extend(more);
     all
 }
 
@@ -136,18 +141,20 @@ mod tests {
             .join(" "),
             "--namespace=shop exec web-a-1 -it -c proxy -- sh"
         );
-        // What comes after -- is the command's.
-        assert_eq!(
-            arguments(
-                "web",
-                "web-a",
-                Some("web-a-1"),
-                Task::Exec,
-                &usual,
-                &words("-- sh -c ls")
-            )
-            .join(" "),
-            "--namespace=shop exec web-a-1 --container=web -- sh -c ls"
-        );
+        // What comes after -- is the command's, also where nobody passed the -- on.
+        for command in ["-- sh -c ls", "sh -c ls"] {
+            assert_eq!(
+                arguments(
+                    "web",
+                    "web-a",
+                    Some("web-a-1"),
+                    Task::Exec,
+                    &usual,
+                    &words(command)
+                )
+                .join(" "),
+                "--namespace=shop exec web-a-1 --container=web -- sh -c ls"
+            );
+        }
     }
 }

@@ -13,8 +13,8 @@ fn key(key: &str) -> Value {
     json!({"name": "chat", "key": key})
 }
 
-fn chat(name: &str, on: &[&str]) -> Value {
-    json!({"name": name, "on": on, "slack": {"urlFrom": key("url")}})
+fn chat(name: &str, events: &[&str]) -> Value {
+    json!({"name": name, "events": events, "slack": {"urlFrom": key("url")}})
 }
 
 fn alerts(name: &str) -> Value {
