@@ -6,7 +6,7 @@
 mod support;
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use microservice_operator::render::{Child, ChildKind, Companions, offline};
@@ -61,6 +61,16 @@ fn speed() -> Value {
 
 // --- promtool
 
+/// The one that `make promtool` builds, where it was, else that of the PATH.
+fn promtool_binary() -> PathBuf {
+    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("e2e/cluster/bin/promtool");
+    if built.exists() {
+        built
+    } else {
+        PathBuf::from("promtool")
+    }
+}
+
 /// Runs promtool in a directory of its own, in which these files are.
 fn promtool(test: &str, arguments: &[&str], files: &[(&str, &Value)]) -> Result<String, String> {
     let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
@@ -71,15 +81,12 @@ fn promtool(test: &str, arguments: &[&str], files: &[(&str, &Value)]) -> Result<
         // YAML is a superset of JSON.
         std::fs::write(directory.join(name), content.to_string()).unwrap();
     }
-    let output = Command::new("promtool")
+    let output = Command::new(promtool_binary())
         .args(arguments)
         .current_dir(&directory)
         .output()
         .unwrap_or_else(|error| {
-            panic!(
-                "promtool cannot be run ({error}): it comes with Debian's package prometheus, install it by\n  \
-                 apt-get install --no-install-recommends prometheus"
-            )
+            panic!("promtool cannot be run ({error}): `make promtool` builds it, or have one in the PATH")
         });
     let said = format!(
         "{}{}",

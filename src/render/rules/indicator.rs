@@ -248,6 +248,9 @@ fn path_labels(family: &Family) -> &'static [&'static str] {
 }
 
 /// A pattern of what a label says of probes and of the reading of metrics, in the forms that [`ProbePaths`] knows.
+///
+/// Prometheus compiles the patterns of a rule anew at each evaluation, and its own analysis of them takes 20 ms each where
+/// case is ignored in a class that excludes letters, and half a millisecond where it is ignored in words alone.
 fn probe_pattern(probes: &ProbePaths, scope: Scope) -> String {
     let of_grpc = |form: &&str| form.starts_with("grpc_");
     let forms = probes.forms().filter(|form| match scope {
@@ -255,7 +258,10 @@ fn probe_pattern(probes: &ProbePaths, scope: Scope) -> String {
         Scope::All | Scope::Inbound => !of_grpc(form),
     });
     let forms: Vec<String> = forms.map(|form| form.replace('_', ".")).collect();
-    format!("(?i)([a-z]+ )?[^a-z0-9]*({})[^a-z0-9]*([?#].*)?", forms.join("|"))
+    format!(
+        "([a-zA-Z]+ )?[^a-zA-Z0-9]*(?i:{})[^a-zA-Z0-9]*([?#].*)?",
+        forms.join("|")
+    )
 }
 
 fn rate(name: &str, matchers: &[Matcher]) -> String {

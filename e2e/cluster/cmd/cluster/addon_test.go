@@ -4,6 +4,7 @@ package main
 // CLUSTER_E2E=1, as root.
 
 import (
+	"os"
 	"strings"
 	"testing"
 )
@@ -17,6 +18,10 @@ func TestAddonsConsistOfKnownParts(t *testing.T) {
 	for _, a := range addonArtefacts() {
 		s.cache.paths[a.name] = "/cache/" + a.name
 	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, a := range addons() {
 		if _, ok := crdModules[a.crds]; a.crds != "" && !ok {
 			t.Errorf("%s needs the definitions %q, which nobody has", name, a.crds)
@@ -26,12 +31,24 @@ func TestAddonsConsistOfKnownParts(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, c := range components {
-			if !strings.HasPrefix(c.binary, "/cache/") {
+			// The runner itself is there.
+			if c.binary != self && !strings.HasPrefix(c.binary, "/cache/") {
 				t.Errorf("%s: %s has the binary %q, which nobody fetches", name, c.name, c.binary)
 			}
 			if _, ok := componentByAlias(c.name); !ok {
 				t.Errorf("%s: no command stops %s", name, c.name)
 			}
+		}
+	}
+}
+
+func TestPrometheusIsToldByItsOwnVersion(t *testing.T) {
+	if version, err := prometheusVersion("v0.313.5"); err != nil || version != "v3.13.5" {
+		t.Errorf("%q, %v", version, err)
+	}
+	for _, module := range []string{"v3.13.5", "v0.54.1", ""} {
+		if version, err := prometheusVersion(module); err == nil {
+			t.Errorf("%q was taken for %q", module, version)
 		}
 	}
 }

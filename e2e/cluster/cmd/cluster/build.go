@@ -30,6 +30,16 @@ type artefact struct {
 	pkg string
 	// versioned binaries tell their version as Kubernetes does.
 	versioned bool
+	// tags choose what is built into it, separated by commas.
+	tags string
+}
+
+// tagging are the arguments that give Go the tags.
+func (a artefact) tagging() []string {
+	if a.tags == "" {
+		return nil
+	}
+	return []string{"-tags", a.tags}
 }
 
 var (
@@ -41,6 +51,9 @@ var (
 
 	// imageArtefacts are what the images of bundledImages hold.
 	imageArtefacts = []artefact{pauseArtefact, podinfoArtefact, misbehaveArtefact}
+
+	// toolArtefacts are what tests take without a cluster.
+	toolArtefacts = []artefact{promtoolArtefact}
 )
 
 // testVersions are the tags of the images for tests. Their programs say which they are.
@@ -63,7 +76,7 @@ func openCache() (*cache, error) {
 		return nil, fmt.Errorf("cannot find a directory for the binaries: %w", err)
 	}
 	c := &cache{filepath.Join(base, "microservice-operator", "cluster"), source, map[string]string{}}
-	for _, a := range slices.Concat(imageArtefacts, addonArtefacts(), []artefact{kubernetesArtefact, kwokArtefact}) {
+	for _, a := range slices.Concat(imageArtefacts, addonArtefacts(), toolArtefacts, []artefact{kubernetesArtefact, kwokArtefact}) {
 		key, err := c.key(a)
 		if err != nil {
 			return nil, err
@@ -131,7 +144,7 @@ func (c *cache) arguments(a artefact, output string) ([]string, error) {
 		const variable = " -X k8s.io/component-base/version."
 		flags += variable + "gitVersion=" + version + variable + "gitMajor=" + numbers[0] + variable + "gitMinor=" + numbers[1]
 	}
-	return []string{"build", "-v", "-buildvcs=false", "-o", output, "-ldflags", flags, a.pkg}, nil
+	return slices.Concat([]string{"build", "-v", "-buildvcs=false", "-o", output}, a.tagging(), []string{"-ldflags", flags, a.pkg}), nil
 }
 
 // build builds those of the artefacts that are not there. Another build at the same time is waited for.
@@ -197,7 +210,7 @@ func (c *cache) buildOne(a artefact) error {
 
 // countPackages returns how many packages an artefact consists of; with 0 the progress goes without a total.
 func (c *cache) countPackages(a artefact) int {
-	list, err := c.goCommand(a, "list", "-deps", a.pkg).Output()
+	list, err := c.goCommand(a, slices.Concat([]string{"list", "-deps"}, a.tagging(), []string{a.pkg})...).Output()
 	if err != nil {
 		return 0 // the build will say what is wrong
 	}
@@ -285,10 +298,30 @@ func runBuild(args []string) error {
 				return err
 			}
 		}
-		wanted = append(wanted, addonArtefacts()...)
+		if err := c.build(toolArtefacts); err != nil {
+			return err
+		}
+		wanted = append(wanted, slices.Concat(addonArtefacts(), toolArtefacts)...)
 	}
 	for _, a := range wanted {
 		fmt.Println(c.path(a))
 	}
+	return nil
+}
+
+// runTool builds a tool, unless it is there, and prints where it lies.
+func runTool(args []string) error {
+	i := slices.IndexFunc(toolArtefacts, func(a artefact) bool { return len(args) == 1 && args[0] == a.name })
+	if i < 0 {
+		return errors.New("usage: cluster tool promtool")
+	}
+	c, err := openCache()
+	if err != nil {
+		return err
+	}
+	if err := c.build(toolArtefacts[i : i+1]); err != nil {
+		return err
+	}
+	fmt.Println(c.path(toolArtefacts[i]))
 	return nil
 }

@@ -52,6 +52,19 @@ func TestKeyDependsOnAllThatIsBuilt(t *testing.T) {
 	}
 }
 
+func TestKeyDependsOnTags(t *testing.T) {
+	c := fakeSource(t)
+	tagged := kubernetesArtefact
+	tagged.tags = "other"
+	before, err := c.key(kubernetesArtefact)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if after, _ := c.key(tagged); after == before {
+		t.Error("a change of the tags would not be built")
+	}
+}
+
 func TestVersionComesFromGoMod(t *testing.T) {
 	arguments, err := fakeSource(t).arguments(kubernetesArtefact, "out")
 	if err != nil {

@@ -90,7 +90,9 @@ func TestFreePortsDiffer(t *testing.T) {
 
 func TestAliasesNameComponents(t *testing.T) {
 	known := components("/tmp/x", config{Mode: real, Kwok: "/kwok"})
-	for _, name := range []string{istiod, envoy, metricsServer, traefik} { // of addons
+	for _, name := range []string{ // of addons
+		istiod, envoy, metricsServer, traefik, prometheus, prometheusOperator, prometheusReloader,
+	} {
 		known[name] = component{}
 	}
 	for _, alias := range componentAliases() {

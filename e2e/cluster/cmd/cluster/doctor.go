@@ -103,10 +103,6 @@ func runDoctor(args []string) error {
 	if exec.Command("python3", "-m", "pip", "--version").Run() != nil {
 		findings = append(findings, finding{"pip for Python 3", "python3-pip"})
 	}
-	// No node takes it, but the tests of the rules that objectives become do.
-	if _, err := lookPath("promtool"); err != nil {
-		findings = append(findings, finding{"promtool", "prometheus"})
-	}
 	if err := explain(findings); err != nil {
 		return err
 	}

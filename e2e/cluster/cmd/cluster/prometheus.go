@@ -1,7 +1,7 @@
 package main
 
 // The addon prometheus: the prometheus-operator, which makes a configuration of ServiceMonitors, PodMonitors and
-// PrometheusRules, and Debian's Prometheus, which runs by it.
+// PrometheusRules, and Prometheus, which runs by it.
 //
 // In a cluster the operator also runs Prometheus, as pods of an image, with a sidecar that brings it the configuration.
 // Here Prometheus is a process, and a second one of ours does what the sidecar does.
@@ -21,9 +21,28 @@ import (
 	"time"
 )
 
-var prometheusOperatorArtefact = artefact{
-	name: prometheusOperator, module: "tools/prometheus", pkg: "github.com/prometheus-operator/prometheus-operator/cmd/operator",
-}
+// prometheusModule is where Prometheus and promtool come from, and prometheusPins where its version is pinned. Debian's
+// are built without the discovery of Kubernetes.
+const (
+	prometheusModule = "github.com/prometheus/prometheus"
+	prometheusPins   = "tools/prometheus"
+)
+
+// prometheusTags leave out the discovery of all but Kubernetes, and with it the libraries of two dozen clouds.
+const prometheusTags = "remove_all_sd,enable_kubernetes_sd"
+
+var (
+	prometheusOperatorArtefact = artefact{
+		name: prometheusOperator, module: "tools/prometheus-operator",
+		pkg: "github.com/prometheus-operator/prometheus-operator/cmd/operator",
+	}
+	prometheusArtefact = artefact{
+		name: prometheus, module: prometheusPins, pkg: prometheusModule + "/cmd/prometheus", tags: prometheusTags,
+	}
+	promtoolArtefact = artefact{
+		name: "promtool", module: prometheusPins, pkg: prometheusModule + "/cmd/promtool", tags: prometheusTags,
+	}
+)
 
 // Ports on the address of the node.
 const (
@@ -40,7 +59,7 @@ kind: Prometheus
 metadata: {name: testbed, namespace: ` + prometheusNamespace + `}
 spec:
   replicas: 0
-  version: v2.42.0
+  version: $VERSION
   scrapeInterval: 2s
   evaluationInterval: 2s
   serviceMonitorSelector: {}
@@ -64,7 +83,7 @@ const (
 
 func prometheusAddon() addon {
 	return addon{
-		artefacts:  []artefact{prometheusOperatorArtefact},
+		artefacts:  []artefact{prometheusOperatorArtefact, prometheusArtefact},
 		crds:       "prometheus-operator",
 		install:    installPrometheus,
 		components: prometheusComponents,
@@ -79,8 +98,13 @@ func prometheusURL(path string) string {
 }
 
 func installPrometheus(ctx context.Context, s *site) error {
-	if _, err := lookPath(prometheus); err != nil {
-		return errors.New("Prometheus is missing: apt-get install --no-install-recommends prometheus")
+	pinned, err := pinnedVersion(filepath.Join(s.cache.source, prometheusPins, "go.mod"), prometheusModule)
+	if err != nil {
+		return err
+	}
+	version, err := prometheusVersion(pinned)
+	if err != nil {
+		return err
 	}
 	if err := issueClient(s.layout, identity{name: prometheus, groups: []string{"system:masters"}}); err != nil {
 		return err
@@ -96,7 +120,17 @@ func installPrometheus(ctx context.Context, s *site) error {
 			return err
 		}
 	}
-	return s.apply(ctx, strings.NewReplacer("$SERVER", s.config.server(), "$PKI", s.layout.pki()).Replace(prometheusObjects))
+	objects := strings.NewReplacer("$SERVER", s.config.server(), "$PKI", s.layout.pki(), "$VERSION", version)
+	return s.apply(ctx, objects.Replace(prometheusObjects))
+}
+
+// prometheusVersion returns what Prometheus calls the version of its module: v0.313.5 is v3.13.5.
+func prometheusVersion(module string) (string, error) {
+	var minor, patch int
+	if _, err := fmt.Sscanf(module, "v0.%d.%d", &minor, &patch); err != nil || minor < 300 {
+		return "", fmt.Errorf("the version %s of %s is not of the form v0.313.5", module, prometheusModule)
+	}
+	return fmt.Sprintf("v%d.%d.%d", minor/100, minor%100, patch), nil
 }
 
 // issueClient writes the certificate of a client, unless it is there.
@@ -116,10 +150,6 @@ func issueClient(l layout, who identity) error {
 }
 
 func prometheusComponents(s *site) ([]component, error) {
-	binary, err := lookPath(prometheus)
-	if err != nil {
-		return nil, err
-	}
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -135,7 +165,7 @@ func prometheusComponents(s *site) ([]component, error) {
 			},
 		},
 		{
-			name: prometheus, binary: binary,
+			name: prometheus, binary: s.cache.path(prometheusArtefact),
 			args: []string{
 				"--config.file=" + filepath.Join(dir, "prometheus.yaml"), "--storage.tsdb.path=" + filepath.Join(dir, "data"),
 				"--storage.tsdb.retention.time=2h", "--web.enable-lifecycle",
