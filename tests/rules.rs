@@ -9,6 +9,9 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use microservice_operator::analysis::built_in;
+use microservice_operator::analysis::placeholders::Subject;
+use microservice_operator::api::{BuiltInQuery, BuiltInValue, MetricsRouter};
 use microservice_operator::render::{Child, ChildKind, Companions, offline};
 use microservice_operator::validate;
 use serde_json::{Value, json};
@@ -913,4 +916,104 @@ fn what_the_dashboard_shows() {
             ),
         ],
     );
+}
+
+// --- queries that need not be written
+
+#[test]
+fn built_in_queries_are_about_the_revision_alone() {
+    let subject = Subject {
+        service: "orders",
+        namespace: "shop",
+        revision: "orders-b",
+        stable: "orders-a",
+    };
+    let series = |selector: &str, step: f64| Series {
+        selector: selector.to_owned(),
+        course: vec![(step, 30)],
+    };
+    // Each router's series as its documentation shows them: 60 requests a minute of orders-b, 6 of them bad and half of
+    // them faster than 100 ms; and many bad ones of orders-a.
+    let traefik = |service: &str, code: &str| {
+        format!(r#"traefik_service_requests_total{{code="{code}",method="GET",protocol="http",{service}}}"#)
+    };
+    let bucket = |name: &str, labels: &str, le: &str| format!(r#"{name}{{{labels},le="{le}"}}"#);
+    let nginx = |canary: &str, status: &str| {
+        format!(
+            r#"nginx_ingress_controller_requests{{namespace="ingress",exported_namespace="shop",ingress="orders",service="orders-a",canary="{canary}",status="{status}"}}"#
+        )
+    };
+    let istio = |workload: &str, reporter: &str, code: &str, grpc: &str| {
+        format!(
+            r#"istio_requests_total{{reporter="{reporter}",destination_workload="{workload}",destination_workload_namespace="shop",response_code="{code}",grpc_response_status="{grpc}"}}"#
+        )
+    };
+    let traefik_b = r#"exported_service="shop-orders-b-http-80@kubernetesgateway""#;
+    let traefik_a = r#"exported_service="shop-orders-a-http-80@kubernetesgateway""#;
+    let all = [
+        series(&traefik(traefik_b, "200"), 54.0),
+        series(&traefik(traefik_b, "502"), 6.0),
+        series(&traefik(traefik_a, "500"), 600.0),
+        series(
+            &bucket(
+                "traefik_service_request_duration_seconds_bucket",
+                traefik_b,
+                "0.1",
+            ),
+            30.0,
+        ),
+        series(
+            &bucket(
+                "traefik_service_request_duration_seconds_bucket",
+                traefik_b,
+                "0.3",
+            ),
+            60.0,
+        ),
+        series(
+            &bucket(
+                "traefik_service_request_duration_seconds_bucket",
+                traefik_b,
+                "+Inf",
+            ),
+            60.0,
+        ),
+        series(&nginx("shop-orders-b-80", "200"), 54.0),
+        series(&nginx("shop-orders-b-80", "500"), 6.0),
+        series(&nginx("", "500"), 600.0),
+        series(&istio("orders-b", "destination", "200", "0"), 54.0),
+        series(&istio("orders-b", "destination", "200", "14"), 3.0),
+        series(&istio("orders-b", "destination", "503", ""), 3.0),
+        series(&istio("orders-b", "source", "503", ""), 600.0),
+        series(&istio("orders-a", "destination", "503", ""), 600.0),
+    ];
+    let queries: Vec<(String, f64)> = [
+        (MetricsRouter::Traefik, BuiltInValue::ErrorPercent, 10.0),
+        (MetricsRouter::Traefik, BuiltInValue::RequestsPerSecond, 1.0),
+        (MetricsRouter::Traefik, BuiltInValue::LatencyMilliseconds, 200.0),
+        (MetricsRouter::IngressNginx, BuiltInValue::ErrorPercent, 10.0),
+        (MetricsRouter::IngressNginx, BuiltInValue::RequestsPerSecond, 1.0),
+        (MetricsRouter::Istio, BuiltInValue::ErrorPercent, 10.0),
+        (MetricsRouter::Istio, BuiltInValue::RequestsPerSecond, 1.0),
+    ]
+    .into_iter()
+    .map(|(router, value, expected)| {
+        let wanted = BuiltInQuery {
+            router,
+            value,
+            percentile: Some(75).filter(|_| value == BuiltInValue::LatencyMilliseconds),
+            window_seconds: Some(300),
+        };
+        (built_in(&wanted, &subject), expected)
+    })
+    .collect();
+    let asked: Vec<Ask<'_>> = queries
+        .iter()
+        .map(|(expression, expected)| Ask {
+            minute: 20,
+            expression,
+            answers: vec![("{}".to_owned(), *expected)],
+        })
+        .collect();
+    played("built-in", &json!({"groups": []}), &all, &asked).unwrap_or_else(|said| panic!("{said}"));
 }

@@ -430,6 +430,18 @@ fn check_cases() -> Vec<Cel> {
             one(json!({"prometheus": {"query": "up"}})),
         ),
         cel(
+            "spec.strategy.analysis.checks[0].prometheus",
+            "prometheus needs exactly one of query or builtIn",
+            one(json!({"prometheus": {"max": "1"}})),
+        ),
+        cel(
+            "spec.strategy.analysis.checks[0].prometheus.builtIn",
+            "percentile goes with value LatencyMilliseconds: leave it out, or set that",
+            one(
+                json!({"prometheus": {"max": "1", "builtIn": {"router": "Istio", "value": "ErrorPercent", "percentile": 9}}}),
+            ),
+        ),
+        cel(
             "spec.strategy.analysis.checks[0].prometheus.range",
             "a range has at least one step and at most 1000",
             one(query(json!({"range": {"seconds": 5, "stepSeconds": 6}}))),

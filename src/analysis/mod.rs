@@ -4,6 +4,7 @@
 //! [`read`] takes a pod's requests from what it exposes, [`Tally`] sums them up for each revision, and [`Judge`] weighs
 //! the bad requests of the candidate against those of the stable revision and against an objective.
 
+mod built_in;
 mod conventions;
 mod count;
 mod evidence;
@@ -22,6 +23,7 @@ mod judge_tests;
 #[cfg(test)]
 mod reading_tests;
 
+pub use built_in::built_in;
 pub use conventions::{BadValues, Given, Names, USUAL_FAMILIES, Unit};
 pub(crate) use conventions::{Family, Scope};
 pub use count::{Alpha, BadShare, Count, Factor, OutOfRange};

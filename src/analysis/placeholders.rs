@@ -73,7 +73,8 @@ fn pods(revision: &str) -> String {
     format!("{}-[a-z0-9]+-[a-z0-9]+", literally(revision))
 }
 
-fn escaped(text: &str, language: Language) -> String {
+/// A text, escaped for where it stands.
+pub(super) fn escaped(text: &str, language: Language) -> String {
     let mut escaped = String::with_capacity(text.len());
     for letter in text.chars() {
         // Writing to a String does not fail.

@@ -352,7 +352,6 @@ mod tests {
 
     fn query(min: Option<&str>, max: Option<&str>) -> PrometheusQuery {
         PrometheusQuery {
-            query: "up".into(),
             min: min.map(str::to_owned),
             max: max.map(str::to_owned),
             ..PrometheusQuery::default()

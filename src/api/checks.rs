@@ -15,7 +15,7 @@ use super::notifications::SecretKey;
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("[has(self.prometheus), has(self.web), has(self.job)].filter(given, given).size() == 1").message("a check needs exactly one of prometheus, web or job"))]
 #[x_kube(validation = Rule::new("!has(self.job) || !has(self.errorLimit) && !has(self.noDataLimit) && !has(self.noData)").message("errorLimit, noDataLimit and noData are not for Jobs: a Job succeeds or fails"))]
-#[x_kube(validation = Rule::new("[has(self.prometheus) ? self.prometheus.query : '', has(self.web) ? self.web.url : '', has(self.web) && has(self.web.body) ? self.web.body : ''].all(text, text.matches('^([^{]|[{][^{]|[{][{](service|namespace|revision|stable|revisionPods|stablePods)[}][}])*[{]?$'))").message("texts of a check know {{service}}, {{namespace}}, {{revision}}, {{stable}}, {{revisionPods}} and {{stablePods}}, written so and without spaces; {{ begins nothing else"))]
+#[x_kube(validation = Rule::new("[has(self.prometheus) && has(self.prometheus.query) ? self.prometheus.query : '', has(self.web) ? self.web.url : '', has(self.web) && has(self.web.body) ? self.web.body : ''].all(text, text.matches('^([^{]|[{][^{]|[{][{](service|namespace|revision|stable|revisionPods|stablePods)[}][}])*[{]?$'))").message("texts of a check know {{service}}, {{namespace}}, {{revision}}, {{stable}}, {{revisionPods}} and {{stablePods}}, written so and without spaces; {{ begins nothing else"))]
 pub struct AnalysisCheck {
     /// Its name.
     #[schemars(
@@ -83,10 +83,15 @@ pub enum CheckMode {
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.min) || has(self.max)").message("a query needs min or max, or nothing is ever bad"))]
+#[x_kube(validation = Rule::new("has(self.query) != has(self.builtIn)").message("prometheus needs exactly one of query or builtIn"))]
 pub struct PrometheusQuery {
     /// The query. What stands for a placeholder is escaped for the quotes of PromQL: write `pod=~"{{revisionPods}}"`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4096))]
-    pub query: String,
+    pub query: Option<String>,
+    /// A query that is known: what a router counts of the new revision's requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub built_in: Option<BuiltInQuery>,
     /// Asks for a range that ends now instead of for the present value; each value in it must be within the limits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub range: Option<QueryRange>,
@@ -98,6 +103,63 @@ pub struct PrometheusQuery {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 32), regex(pattern = r"^-?[0-9]+(\.[0-9]+)?$"))]
     pub max: Option<String>,
+}
+
+/// What a router counts of the new revision's requests. Without requests there is no value.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.percentile) || self.value == 'LatencyMilliseconds'").message("percentile goes with value LatencyMilliseconds: leave it out, or set that"))]
+pub struct BuiltInQuery {
+    /// The router whose metrics the Prometheus has.
+    pub router: MetricsRouter,
+    /// What is asked for.
+    pub value: BuiltInValue,
+    /// The percentile of the latency. Default: 99.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 99))]
+    pub percentile: Option<i32>,
+    /// Over how long a time. It should hold four scrapes. Default: 60.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 10, max = 86400))]
+    pub window_seconds: Option<i32>,
+}
+
+/// A router with metrics of its own.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[schemars(transform = super::crd::without_description)]
+pub enum MetricsRouter {
+    /// Traefik, by whatever kind of route.
+    Traefik,
+    /// ingress-nginx, while the revision is the canary.
+    IngressNginx,
+    /// Istio, as the revision's own sidecars or the ambient mesh report it.
+    Istio,
+}
+
+/// A value of the new revision's requests.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[schemars(transform = super::crd::without_description)]
+pub enum BuiltInValue {
+    /// How many of a hundred end in a server's error.
+    ErrorPercent,
+    /// The time that they take.
+    LatencyMilliseconds,
+    /// How many there are.
+    RequestsPerSecond,
+}
+
+impl BuiltInQuery {
+    /// The percentile of the latency.
+    pub fn percentile(&self) -> u8 {
+        self.percentile
+            .and_then(|percentile| percentile.try_into().ok())
+            .unwrap_or(99)
+    }
+
+    /// Over how long a time.
+    pub fn window_seconds(&self) -> u32 {
+        natural(self.window_seconds).unwrap_or(60)
+    }
 }
 
 /// A range of time that ends now.

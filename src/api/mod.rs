@@ -26,7 +26,10 @@ mod steps;
 mod strategy;
 
 pub use analysis::{Analysis, AnalysisSource, CompareWithStable, NoData, PrometheusServer};
-pub use checks::{AnalysisCheck, AnswerValue, CheckMode, PrometheusQuery, QueryRange, WebCheck, WebMethod};
+pub use checks::{
+    AnalysisCheck, AnswerValue, BuiltInQuery, BuiltInValue, CheckMode, MetricsRouter, PrometheusQuery,
+    QueryRange, WebCheck, WebMethod,
+};
 pub use crd::{crd, crd_yaml};
 pub use exposure::{
     ExposureSpec, Gateway, GatewayKind, Headless, Ingress, IngressTls, Istio, IstioMode, NetworkPolicy,

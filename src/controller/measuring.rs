@@ -15,7 +15,7 @@ use super::delivery::ReadSecret;
 use super::endpoint::{Endpoint, PrometheusApi};
 use super::entry::now;
 use crate::analysis::threshold::{ANSWER_BYTES, Measurement, Measurements, Outcome, of_prometheus, of_web};
-use crate::api::{PrometheusQuery, WebCheck};
+use crate::api::{PrometheusQuery, QueryRange, WebCheck};
 use crate::health::message;
 use crate::rollout::{Measure, Question};
 
@@ -143,6 +143,7 @@ impl Measurers {
 enum Asked {
     Prometheus {
         endpoint: Endpoint,
+        text: String,
         query: PrometheusQuery,
     },
     Web {
@@ -155,7 +156,7 @@ enum Asked {
 impl Asked {
     fn new(question: &Question, namespace: &str, secrets: &Arc<dyn ReadSecret>) -> Self {
         let asked = match question {
-            Question::Prometheus { server, query } => {
+            Question::Prometheus { server, text, query } => {
                 let api = match query.range {
                     None => PrometheusApi::Query,
                     Some(_) => PrometheusApi::QueryRange,
@@ -163,6 +164,7 @@ impl Asked {
                 Endpoint::of_prometheus(server, api, namespace, Arc::clone(secrets)).map(|endpoint| {
                     Self::Prometheus {
                         endpoint,
+                        text: text.clone(),
                         query: query.clone(),
                     }
                 })
@@ -181,8 +183,12 @@ impl Asked {
     async fn measure(&self) -> Measurement {
         match self {
             Self::Nobody(why) => Measurement::error(why.clone()),
-            Self::Prometheus { endpoint, query } => {
-                let form = form(query, endpoint.limit(), now());
+            Self::Prometheus {
+                endpoint,
+                text,
+                query,
+            } => {
+                let form = form(text, query.range, endpoint.limit(), now());
                 let form: Vec<(&str, &str)> =
                     form.iter().map(|(name, value)| (*name, value.as_str())).collect();
                 match endpoint.post_form(&form, PROMETHEUS_BYTES).await {
@@ -200,12 +206,17 @@ impl Asked {
 }
 
 /// What a Prometheus is sent. It is to give the query up when we do.
-fn form(query: &PrometheusQuery, limit: Duration, now: Timestamp) -> Vec<(&'static str, String)> {
+fn form(
+    text: &str,
+    range: Option<QueryRange>,
+    limit: Duration,
+    now: Timestamp,
+) -> Vec<(&'static str, String)> {
     let mut form = vec![
-        ("query", query.query.clone()),
+        ("query", text.to_owned()),
         ("timeout", format!("{}s", limit.as_secs())),
     ];
-    if let Some(range) = query.range {
+    if let Some(range) = range {
         let end = now.as_second();
         form.extend([
             ("start", (end - i64::from(range.seconds)).to_string()),

@@ -11,6 +11,7 @@ use super::draft::{Draft, later};
 use super::judging::{self, Missing};
 use super::state::{Change, Course, Position, Stage, State};
 use super::stepping;
+use crate::analysis::built_in;
 use crate::analysis::placeholders::{Language, Subject, filled};
 use crate::analysis::threshold::{Limits, Measurement, Measurements, Outcome, Standing};
 use crate::api::{
@@ -46,6 +47,8 @@ pub enum Question {
         /// Where it is.
         server: PrometheusServer,
         /// What it is asked.
+        text: String,
+        /// Over which time, and what of the answer is good.
         query: PrometheusQuery,
     },
     /// Anybody.
@@ -128,13 +131,16 @@ fn question(
         stable: &change.stable,
     };
     let asked = if let Some(query) = &check.prometheus {
-        filled(&query.query, &subject, Language::PromQl).map(|text| match server {
+        let text = match (&query.query, &query.built_in) {
+            (Some(text), _) => filled(text, &subject, Language::PromQl),
+            (None, Some(wanted)) => Ok(built_in(wanted, &subject)),
+            (None, None) => Ok(String::new()),
+        };
+        text.map(|text| match server {
             Some(server) => Question::Prometheus {
                 server: server.clone(),
-                query: PrometheusQuery {
-                    query: text,
-                    ..query.clone()
-                },
+                text,
+                query: query.clone(),
             },
             // A rule of the schema.
             None => Question::Unaskable("analysis.prometheus names no address".to_owned()),
