@@ -317,12 +317,12 @@ fn objective_cases() -> Vec<Cel> {
         ),
         cel(
             "spec.objectives[0].indicator.queries",
-            "in queries.good only {{namespace}} and {{service}} are replaced: write no other {{...}}",
+            "in queries.good only {{namespace}}, {{service}}, {{revision}} and {{revisionPods}} are replaced: write no other {{...}}",
             json!({"objectives": [objective("99", json!({"queries": {"good": "a{b=\"{{x}}\"}", "total": "a"}}))]}),
         ),
         cel(
             "spec.objectives[0].indicator.queries",
-            "in queries.total only {{namespace}} and {{service}} are replaced: write no other {{...}}",
+            "in queries.total only {{namespace}}, {{service}}, {{revision}} and {{revisionPods}} are replaced: write no other {{...}}",
             json!({"objectives": [objective("99", json!({"queries": {"good": "a", "total": "a{b=\"{{x}}\"}"}}))]}),
         ),
         cel(

@@ -33,7 +33,7 @@ pub struct Indicator {
     /// It took too long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency: Option<LatencyIndicator>,
-    /// It is told by queries of your own. For alerts and dashboards: a rollout is not judged by it, because pods are read without a Prometheus.
+    /// It is told by queries of your own. For alerts and dashboards; and with analysis.source Prometheus a rollout is judged by it where the queries name {{revision}} or {{revisionPods}}.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queries: Option<QueriesIndicator>,
 }
@@ -59,11 +59,11 @@ pub struct LatencyIndicator {
     pub metric: Option<HistogramMetric>,
 }
 
-/// Requests as two queries of PromQL tell them. Each gives requests a second, as a rate over five minutes: what it gives is summed up.
+/// Requests as two queries of PromQL tell them. Each gives requests a second, as a rate over five minutes: what it gives is summed up. {{revision}} and {{revisionPods}} are regular expressions: of the new revision's name and of its pods' names where a rollout is judged, of all the service's elsewhere; write pod=~"{{revisionPods}}".
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("self.good.matches('^([^{}]|[{][{](namespace|service)[}][}]|[{][}]|[{][^{}]|[}][^{}])*[{}]?$')").message("in queries.good only {{namespace}} and {{service}} are replaced: write no other {{...}}"))]
-#[x_kube(validation = Rule::new("self.total.matches('^([^{}]|[{][{](namespace|service)[}][}]|[{][}]|[{][^{}]|[}][^{}])*[{}]?$')").message("in queries.total only {{namespace}} and {{service}} are replaced: write no other {{...}}"))]
+#[x_kube(validation = Rule::new("self.good.matches('^([^{}]|[{][{](namespace|service|revision|revisionPods)[}][}]|[{][}]|[{][^{}]|[}][^{}])*[{}]?$')").message("in queries.good only {{namespace}}, {{service}}, {{revision}} and {{revisionPods}} are replaced: write no other {{...}}"))]
+#[x_kube(validation = Rule::new("self.total.matches('^([^{}]|[{][{](namespace|service|revision|revisionPods)[}][}]|[{][}]|[{][^{}]|[}][^{}])*[{}]?$')").message("in queries.total only {{namespace}}, {{service}}, {{revision}} and {{revisionPods}} are replaced: write no other {{...}}"))]
 pub struct QueriesIndicator {
     /// The good requests: sum(rate(orders_total{namespace="{{namespace}}",outcome="done"}[5m])).
     #[schemars(length(min = 1, max = 2048))]

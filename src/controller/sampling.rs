@@ -108,7 +108,7 @@ impl Samplers {
     /// trial is to be judged otherwise, its evidence is gathered anew.
     pub fn follow(self: &Arc<Self>, service: &ServiceKey, watch: Option<Watch>) {
         let mut running = self.lock();
-        let Some(watch) = watch.filter(|watch| !watch.checks.is_empty()) else {
+        let Some(watch) = watch else {
             running.remove(service);
             return;
         };

@@ -141,13 +141,17 @@ pub fn watch(draft: &Draft<'_>) -> Option<Watch> {
         // That Prometheus is named where it is to be asked is a rule of the schema.
         (AnalysisSource::Auto, _) | (AnalysisSource::Prometheus, None) => WatchSource::Pods,
     };
+    let checks = checks(&analysis, &objectives);
+    if checks.is_empty() {
+        return None;
+    }
     Some(Watch {
         key: key(draft, change),
         source,
         interval_seconds: analysis.interval_seconds(),
         candidate: exposed(draft, &change.candidate)?,
         stable: exposed(draft, &change.stable)?,
-        checks: checks(&analysis, &objectives),
+        checks,
         probe_paths: draft.observed.spec().probe_paths(),
     })
 }

@@ -15,8 +15,8 @@ use crate::analysis::built_in;
 use crate::analysis::placeholders::{Language, Subject, filled};
 use crate::analysis::threshold::{Limits, Measurement, Measurements, Outcome, Standing};
 use crate::api::{
-    AnalysisCheck, Blame, CheckMode, CheckStatus, CheckVerdict, JobTemplate, NoData, PrometheusQuery,
-    PrometheusServer, WebCheck,
+    AnalysisCheck, AnalysisSource, Blame, CheckMode, CheckStatus, CheckVerdict, JobTemplate, NoData,
+    Objective, PrometheusQuery, PrometheusServer, QueriesIndicator, WebCheck,
 };
 use crate::health::{Fault, JobOutcome, message};
 use crate::render::{self, Child, Identity, JobPurpose, job_name};
@@ -114,8 +114,45 @@ fn analysis(draft: &Draft<'_>) -> crate::api::Analysis {
         .unwrap_or_default()
 }
 
+/// Those of the spec, and one for each objective that only a Prometheus can tell of a revision.
 fn checks(draft: &Draft<'_>) -> Vec<AnalysisCheck> {
-    analysis(draft).checks
+    let analysis = analysis(draft);
+    let mut checks = analysis.checks;
+    if analysis.source == Some(AnalysisSource::Prometheus) {
+        let objectives = &draft.observed.spec().operation.objectives;
+        checks.extend(objectives.iter().filter_map(of_queries));
+    }
+    checks
+}
+
+/// How many bad measurements in a rollout an objective with queries tolerates: its rates are over minutes, and the first
+/// requests of a revision are few.
+const TOLERATED: i32 = 2;
+
+/// The check that an objective with queries stands for. None where they do not tell one revision from another.
+fn of_queries(objective: &Objective) -> Option<AnalysisCheck> {
+    let QueriesIndicator { good, total } = objective.indicator.queries.as_ref()?;
+    let tells = |text: &str| {
+        ["{{revision}}", "{{revisionPods}}"]
+            .iter()
+            .any(|name| text.contains(name))
+    };
+    if !(tells(good) && tells(total)) {
+        return None;
+    }
+    Some(AnalysisCheck {
+        name: objective.name.clone(),
+        prometheus: Some(PrometheusQuery {
+            // The line breaks end comments that the queries may end with.
+            query: Some(format!(
+                "100 * (sum(\n{good}\n) or vector(0)) / (sum(\n{total}\n) > 0)"
+            )),
+            min: Some(objective.good_percent.clone()),
+            ..PrometheusQuery::default()
+        }),
+        failure_limit: Some(TOLERATED),
+        ..AnalysisCheck::default()
+    })
 }
 
 fn question(

@@ -396,12 +396,13 @@ fn templates_hold_what_is_replaced_and_nothing_else() {
         "sum(rate(a{b=\"{{namespace}}\",c=~\"[0-9]{2}|{{service}}-.+\"}[5m]))",
         "a{}",
         "a{b='{{service}}'}",
+        "a{b=~'{{revision}}',pod=~\"{{revisionPods}}\"}",
         "sum by (x) ({a=\"b\"})\n/ 2",
     ] {
         assert_eq!(said_of(queries(good)), [""; 0], "{good}");
     }
-    let expected = "spec.objectives[0].indicator.queries: in queries.good only {{namespace}} and {{service}} are \
-                    replaced: write no other {{...}}";
+    let expected = "spec.objectives[0].indicator.queries: in queries.good only {{namespace}}, {{service}}, {{revision}} and \
+                    {{revisionPods}} are replaced: write no other {{...}}";
     for good in [
         "a{b=\"{{name}}\"}",
         "a{b=\"{{ service }}\"}",

@@ -272,7 +272,16 @@ fn rate(name: &str, matchers: &[Matcher]) -> String {
 fn query(text: &str, subject: &Subject<'_>) -> String {
     let text = text
         .replace("{{namespace}}", &escaped(subject.namespace))
-        .replace("{{service}}", &escaped(subject.service));
+        .replace("{{service}}", &escaped(subject.service))
+        // Those of any revision: names are the service's with a digest.
+        .replace(
+            "{{revision}}",
+            &format!("{}-[a-z0-9]+", pattern_of(subject.service)),
+        )
+        .replace(
+            "{{revisionPods}}",
+            &format!("{}(-[a-z0-9]+){{3}}", pattern_of(subject.service)),
+        );
     format!("sum(\n{}\n)", text.trim())
 }
 

@@ -227,6 +227,63 @@ fn a_dry_run_is_shown_and_does_nothing() {
 }
 
 #[test]
+fn an_objective_with_queries_judges_where_prometheus_is_asked() {
+    let queries = |pods: &str| json!({"good": format!("sum(rate(done{{{pods}}}[5m]))"), "total": format!("sum(rate(orders{{{pods}}}[5m]))")});
+    let service = |pods: &str, source: &str| {
+        World::serving_spec(spec_with(
+            "a",
+            10,
+            json!({
+                "objectives": [{"name": "done", "goodPercent": "99.5", "indicator": {"queries": queries(pods)}}],
+                "strategy": {
+                    "type": "Canary", "canary": {"steps": [{"weight": 10, "durationSeconds": 300}]},
+                    "analysis": {"source": source, "prometheus": {"address": "http://prometheus:9090"}, "compareWithStable": "Disabled"},
+                },
+            }),
+        ))
+    };
+    let mut world = service("pod=~\"{{revisionPods}}\"", "Prometheus");
+    world.check_finds("done", Outcome::Bad);
+    world.image("b");
+    world.until(200, "the step to be in force", |world| {
+        world.rollout().in_force_at.is_some()
+    });
+    let asked = world.questions();
+    let Question::Prometheus { text, query, .. } = &asked[0] else {
+        panic!("{asked:?}")
+    };
+    let pods = format!(
+        "pod=~\"{}-[a-z0-9]+-[a-z0-9]+\"",
+        world.name("b").replace('-', "\\\\-")
+    );
+    assert_eq!(
+        *text,
+        format!(
+            "100 * (sum(\nsum(rate(done{{{pods}}}[5m]))\n) or vector(0)) / (sum(\nsum(rate(orders{{{pods}}}[5m]))\n) > 0)"
+        )
+    );
+    assert_eq!((query.min.as_deref(), query.max.as_deref()), (Some("99.5"), None));
+    world.run(100);
+    world.assert_steady("a");
+    let mut world = service("pod=~\"{{revisionPods}}\"", "Prometheus");
+    world.check_finds("done", Outcome::Good);
+    world.image("b");
+    world.run(500);
+    world.assert_steady("b");
+    for (pods, source) in [
+        ("job=\"web\"", "Prometheus"),
+        ("pod=~\"{{revisionPods}}\"", "Auto"),
+    ] {
+        let mut world = service(pods, source);
+        world.image("b");
+        world.until(200, "the step to be in force", |world| {
+            world.rollout().in_force_at.is_some()
+        });
+        assert_eq!(world.questions(), [], "{pods} {source}");
+    }
+}
+
+#[test]
 fn it_is_measured_from_its_step_on() {
     let mut world = service(json!([query(json!({"fromStep": 2}))]), Value::Null);
     world.check_finds("p99", Outcome::Bad);
