@@ -261,7 +261,9 @@ func (s *site) prometheusFiles(ctx context.Context) (map[string][]byte, error) {
 		return nil, err
 	}
 	rules := s.layout.in(prometheus, "rules") + "/"
-	adapted := strings.NewReplacer("$(POD_NAME)", "testbed", prometheusRulesPath+prometheusRules+"/", rules).Replace(string(text))
+	// The variables are those of the sidecar; of one shard the only one has the number 0.
+	adapted := strings.NewReplacer("$(POD_NAME)", "testbed", "$(SHARD)", "0",
+		prometheusRulesPath+prometheusRules+"/", rules).Replace(string(text))
 	files := map[string][]byte{"prometheus.yaml": []byte(adapted)}
 	var all struct {
 		Data map[string]string `json:"data"`
