@@ -111,7 +111,7 @@ fn everybody_is_told_of_a_release_and_a_rollback_once_also_across_a_restart() {
         let stable = s.healthy("web").await.stable().unwrap();
         all_told(s, &receiver, 5).await;
 
-        s.apply(&first.clone().version("1.2.0")).await;
+        s.apply(&first.clone().version("1.1.0").env("RELEASE", "3")).await;
         let found = in_force(s, "web", 1).await;
         let rejected = found.candidate().unwrap();
         all_told(s, &receiver, 7).await;

@@ -2,13 +2,16 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::process::{Command, Stdio};
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use e2e::release::{by_hand, canary, in_force, timed};
 use e2e::rights::{Reach, Rights};
 use e2e::status::StatusExt;
-use e2e::{Manifest, Scenario, environment, misbehave, podinfo, scenario};
+use e2e::wait::throughout;
+use e2e::{Manifest, Scenario, environment, eventually, misbehave, podinfo, scenario};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
@@ -152,6 +155,50 @@ fn abort_retry_pause_and_resume() {
 }
 
 #[test]
+fn a_coarse_step_is_begun_and_a_spent_word_is_said_again() {
+    scenario("plugin-coarse").run(async |s| {
+        // One pod of three is 33 % instead of 5 %, which a person has to want.
+        let first =
+            service(by_hand(&[5])).spec(json!({"replicas": 2, "strategy": {"coarseWeights": "Pause"}}));
+        s.deploy(&first).await;
+        let begin = async |word: &str| {
+            let ran = run(s, &["wait", "web", "--for=paused", "--timeout=60s"]).await;
+            assert_eq!(ran.code, Some(0), "{ran:?}");
+            let candidate = s.candidate("web").await;
+            let said = run(s, &["promote", "web"]).await.ok();
+            assert!(
+                said.contains(&format!("promote {candidate}/1/1{word}:")),
+                "{said}"
+            );
+            in_force(s, "web", 1).await;
+            candidate
+        };
+        // It ends by a person, too: that is another word.
+        s.apply(&first.clone().version("1.1.0")).await;
+        let candidate = begin("/coarse").await;
+        let said = run(s, &["promote", "web"]).await.ok();
+        assert!(said.contains(&format!("promote {candidate}/1/1:")), "{said}");
+        run(s, &["wait", "web", "--for=promoted", "--timeout=60s"])
+            .await
+            .ok();
+
+        // It ends by time: the word that began it ends it when it is said again.
+        let last = first
+            .version("1.1.0")
+            .env("RELEASE", "3")
+            .spec(canary(timed(&[5], 3600)));
+        s.apply(&last).await;
+        let candidate = begin("").await;
+        let said = run(s, &["promote", "web"]).await.ok();
+        assert!(said.contains(&format!("promote {candidate}/1/1:")), "{said}");
+        run(s, &["wait", "web", "--for=promoted", "--timeout=60s"])
+            .await
+            .ok();
+        assert_eq!(s.service("web").await.stable(), Some(candidate));
+    });
+}
+
+#[test]
 fn wait_is_not_fooled_by_what_was_before() {
     scenario("plugin-wait").run(async |s| {
         let first = service(timed(&[50], 2));
@@ -188,30 +235,61 @@ fn a_status_that_is_followed_ends_in_order() {
     scenario("plugin-watch").run(async |s| {
         let first = service(timed(&[50], 2));
         s.deploy(&first).await;
-        let mut followed = plugin(s, &["status", "web", "-w"]).spawn().unwrap();
-        let listed = plugin(s, &["list", "-w"]).spawn().unwrap();
+        let followed = Followed::start(plugin(s, &["status", "web", "-w"]));
+        let listed = Followed::start(plugin(s, &["list", "-w"]));
+        followed.says_last(&["Healthy"]).await;
+        listed.says_last(&["Healthy"]).await;
         s.apply(&first.version("1.1.0")).await;
-        in_force(s, "web", 1).await;
-        s.healthy("web").await;
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        for child in [followed.id(), listed.id()] {
-            Command::new("kill")
-                .args(["-INT", &child.to_string()])
-                .status()
-                .unwrap();
+        followed.says_last(&["step 1 of 1", "Healthy"]).await;
+        listed.says_last(&["Progressing", "Healthy"]).await;
+        for child in [followed, listed] {
+            child.interrupted();
         }
-        let code = followed.wait().unwrap().code();
-        let mut text = String::new();
-        std::io::Read::read_to_string(&mut followed.stdout.take().unwrap(), &mut text).unwrap();
-        assert_eq!(code, Some(0), "{text}");
-        assert!(text.contains("step 1 of 1") && text.contains("Healthy"), "{text}");
-        let output = listed.wait_with_output().unwrap();
-        assert_eq!(output.status.code(), Some(0));
-        assert!(
-            String::from_utf8_lossy(&output.stdout).contains("Progressing"),
-            "{output:?}"
-        );
     });
+}
+
+/// A command that goes on, and what it has said so far.
+struct Followed {
+    child: Child,
+    said: Arc<Mutex<String>>,
+}
+
+impl Followed {
+    fn start(mut command: Command) -> Self {
+        let mut child = command.spawn().expect("the plugin can be run");
+        let said = Arc::new(Mutex::new(String::new()));
+        let (lines, text) = (BufReader::new(child.stdout.take().unwrap()), Arc::clone(&said));
+        std::thread::spawn(move || {
+            for line in lines.lines().map_while(Result::ok) {
+                text.lock().unwrap().push_str(&format!("{line}\n"));
+            }
+        });
+        Self { child, said }
+    }
+
+    /// Waits until it has said these, one after the last of the other.
+    async fn says_last(&self, words: &[&str]) {
+        eventually("the words to be said", async || {
+            let said = self.said.lock().unwrap().clone();
+            let mut rest = said.as_str();
+            for word in words {
+                match rest.rfind(word) {
+                    Some(at) => rest = &rest[at..],
+                    None => return Err(format!("no {word} at the end of {said}")),
+                }
+            }
+            Ok(())
+        })
+        .await;
+    }
+
+    /// Ends it as a person does.
+    fn interrupted(mut self) {
+        let id = self.child.id().to_string();
+        Command::new("kill").args(["-INT", &id]).status().unwrap();
+        let code = self.child.wait().unwrap().code();
+        assert_eq!(code, Some(0), "{}", self.said.lock().unwrap());
+    }
 }
 
 #[test]
@@ -352,11 +430,17 @@ fn an_ejected_service_runs_on_without_a_restart() {
         assert_eq!(deployment.owner_references(), []);
         let scaler: k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler = s.get("web").await;
         assert_eq!(scaler.spec.unwrap().scale_target_ref.kind, "Deployment");
-        tokio::time::sleep(Duration::from_secs(3)).await;
-        assert_eq!(names().await, before);
+        let as_before = async || {
+            let now = names().await;
+            if now == before {
+                Ok(())
+            } else {
+                Err(format!("{now:?} instead of {before:?}"))
+            }
+        };
+        throughout(Duration::from_secs(3), "the pods", &as_before).await;
         // They are what is there: applying them restarts nothing.
         s.kubectl_with(&["apply", "-f", "-"], Some(&manifests)).ok();
-        tokio::time::sleep(Duration::from_secs(3)).await;
-        assert_eq!(names().await, before);
+        throughout(Duration::from_secs(3), "the pods", &as_before).await;
     });
 }

@@ -249,6 +249,9 @@ impl Deliveries {
             // Between its tries a delivery keeps no other one waiting. The semaphore is never closed.
             let _permit = self.in_flight.acquire().await;
             let attempt = self.attempt(http, service, channel, delivery).await;
+            if let Attempt::Later { words, .. } | Attempt::Unclear { words, .. } = &attempt {
+                tracing::info!(%service, notification = %delivery.key, message = %words, "somebody was not told by this try");
+            }
             match (attempt, channel.kind().repetition()) {
                 (Attempt::Unclear { words, after: _ }, Repetition::Seen) => {
                     Attempt::Refused(format!("{words}; it may have arrived, so it is not sent again"))

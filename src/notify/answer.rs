@@ -24,8 +24,9 @@ pub fn answer(kind: ChannelKind, status: u16, body: &[u8]) -> Answer {
         200..=299 => accepted(kind, status, body),
         300..=399 => Answer::Refused(format!("{said}, and redirects are not followed")),
         408 | 425 | 429 => Answer::Later(said),
-        // Who answers so waited for somebody who may be at it.
-        504 => Answer::Unclear(said),
+        // Who answers so stands before somebody who was given it, gave no answer, and may be at it. A workflow of Teams says
+        // 502 when it has run without one.
+        502 | 504 => Answer::Unclear(said),
         500..=599 => Answer::Later(said),
         _ => Answer::Refused(said),
     }
@@ -106,7 +107,7 @@ mod tests {
                 (408, "later"),
                 (429, "later"),
                 (500, "later"),
-                (502, "later"),
+                (502, "unclear"),
                 (503, "later"),
                 (504, "unclear"),
             ] {

@@ -61,11 +61,41 @@ fn one_that_is_worse_goes_back_at_once() {
     );
     world.run(60);
     world.assert_steady("a");
+    // What was found is told once, and stays with the cause.
+    let check = world.rollout().checks.remove(0);
+    assert_eq!(
+        (check.name.as_str(), check.verdict, check.reason.as_str()),
+        ("availability", CheckVerdict::Failing, "WorseThanStable")
+    );
+    assert_eq!(
+        (check.value.as_deref(), check.baseline.as_deref(), check.samples),
+        (Some("100"), Some("0"), 40)
+    );
+    assert_eq!(
+        told(&world),
+        [format!(
+            "CheckFailing: availability fails (WorseThanStable): 100 % of 40 requests of {b} were bad, 0 % of the stable \
+             revision's"
+        )]
+    );
     // Neither is it tried again, nor does the evidence weigh on the next one.
     world.requests("c", 20, 0);
     world.image("c");
+    in_force(&mut world, 1);
+    assert_eq!(world.rollout().checks[0].verdict, CheckVerdict::Inconclusive);
     world.run(300);
     world.assert_steady("c");
+    assert!(world.rollout().checks.is_empty());
+    assert_eq!(told(&world).len(), 1);
+}
+
+/// What was told of checks.
+fn told(world: &World) -> Vec<String> {
+    let events = world.events.iter();
+    let of_checks = events.filter(|event| event.reason.starts_with("Check"));
+    of_checks
+        .map(|event| format!("{}: {}", event.reason, event.note))
+        .collect()
 }
 
 #[test]
@@ -101,10 +131,21 @@ fn a_trouble_of_both_holds_it_until_it_is_over() {
         waiting.contains("the stable revision to recover as well"),
         "{waiting}"
     );
+    let shared = |told: &[String]| {
+        let words = "CheckInconclusive: availability is open (SharedWithStable)";
+        told.iter().filter(|told| told.starts_with(words)).count()
+    };
+    assert_eq!(shared(&told(&world)), 1, "{:?}", told(&world));
     world.requests("a", 180, 0);
     world.requests("b", 20, 0);
     world.run(600);
     world.assert_steady("b");
+    let all = told(&world);
+    assert_eq!(
+        (shared(&all), all.len()),
+        (1, 2),
+        "that it is over is told too: {all:?}"
+    );
 }
 
 #[test]
