@@ -111,3 +111,76 @@ fn by_prometheus_a_candidate_as_good_as_before_is_promoted() {
         ));
     });
 }
+
+/// The share of the revision's requests that fail, in percent.
+fn failed_percent() -> Value {
+    json!({
+        "name": "failed", "intervalSeconds": 2, "noData": "Wait",
+        "prometheus": {
+            "query": "100 * (sum(rate(http_requests_total{namespace=\"{{namespace}}\",pod=~\"{{revisionPods}}\",code=\"500\"}[10s])) or vector(0)) \
+                      / (sum(rate(http_requests_total{namespace=\"{{namespace}}\",pod=~\"{{revisionPods}}\"}[10s])) > 0)",
+            "max": "5",
+        },
+    })
+}
+
+#[test]
+fn a_query_with_a_limit_takes_a_bad_candidate_back_and_lets_a_good_one_go() {
+    scenario("prometheus-query").real_pods().run(async |s| {
+        prometheus::start();
+        let gateway = Gateway::start(s).await;
+        let first = misbehave("web", "1.0.0")
+            .spec(json!({"replicas": 2, "monitoring": {}}))
+            .spec(by_gateway(&gateway, "web"))
+            .spec(canary(json!([{"weight": 20, "durationSeconds": 5}])))
+            .spec(json!({"strategy": {"analysis": {
+                "source": "None", "prometheus": {"address": prometheus::ADDRESS}, "checks": [failed_percent()],
+            }}}));
+        s.deploy(&first).await;
+        let load = traffic(&gateway).await;
+        // Its own pods alone count: the other revision is bad a moment later, and this one is promoted.
+        s.deploy(&first.clone().version("1.1.0")).await;
+        s.apply(&first.version("1.1.0").env("ERROR_PERCENT", "33")).await;
+        let cause = rollout(&s.taken_back("web").await).cause.unwrap();
+        assert_eq!((cause.blame, cause.reason.as_str()), (Blame::Candidate, "CheckFailed"));
+        assert!(cause.message.contains("is more than 5"), "{}", cause.message);
+        let tally = load.stop();
+        say(&format!(
+            "measured: {}: {} of {} requests failed; {}",
+            s.name,
+            tally.failures.len(),
+            tally.sent(),
+            cause.message
+        ));
+    });
+}
+
+#[test]
+fn an_objective_told_by_queries_takes_a_bad_candidate_back() {
+    scenario("prometheus-told").real_pods().run(async |s| {
+        prometheus::start();
+        let gateway = Gateway::start(s).await;
+        let rate = |code: &str| {
+            format!("sum(rate(http_requests_total{{namespace=\"{{{{namespace}}}}\",pod=~\"{{{{revisionPods}}}}\"{code}}}[30s]))")
+        };
+        let first = misbehave("web", "1.0.0")
+            .spec(json!({
+                "replicas": 2, "monitoring": {},
+                "objectives": [{"name": "answered", "goodPercent": "95", "indicator": {
+                    "queries": {"good": rate(",code!=\"500\""), "total": rate("")},
+                }}],
+            }))
+            .spec(by_gateway(&gateway, "web"))
+            .spec(canary(timed(&[20], 300)))
+            .spec(json!({"strategy": {"analysis": {
+                "source": "Prometheus", "prometheus": {"address": prometheus::ADDRESS}, "compareWithStable": "Disabled",
+            }}}));
+        s.deploy(&first).await;
+        let load = traffic(&gateway).await;
+        s.apply(&first.version("1.1.0").env("ERROR_PERCENT", "50")).await;
+        let cause = rollout(&s.taken_back("web").await).cause.unwrap();
+        assert_eq!((cause.blame, cause.reason.as_str()), (Blame::Candidate, "CheckFailed"));
+        assert!(cause.message.starts_with("answered: 3 bad measurements"), "{}", cause.message);
+        load.stop();
+    });
+}
