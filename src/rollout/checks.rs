@@ -51,11 +51,12 @@ pub fn note(draft: &mut Draft<'_>) {
 /// as the status says why it was.
 pub fn written(draft: &Draft<'_>, tells_cause: bool) -> Vec<CheckStatus> {
     let now = judging::check_statuses(draft);
-    if now.is_empty() && tells_cause {
-        draft.checks.all.clone()
-    } else {
-        now
+    if !now.is_empty() || !tells_cause {
+        return now;
     }
+    // Those that had seen nothing are no evidence.
+    let all = draft.checks.all.iter();
+    all.filter(|check| check.samples > 0).cloned().collect()
 }
 
 /// What is told when it changes. Other reasons of an open verdict come and go with the requests.
