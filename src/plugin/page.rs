@@ -3,6 +3,9 @@
 use anstyle::{AnsiColor, Style};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
+/// The most lines of a sentence on a screen.
+const SENTENCE_LINES: usize = 4;
+
 /// What a piece of text means to its reader.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Tone {
@@ -73,6 +76,16 @@ impl Signs {
             (Self::Unicode, Place::Among) => "│  ",
             (Self::Ascii, Place::Among) => "|  ",
             (_, Place::Last) => "   ",
+        }
+    }
+
+    /// What goes on below `sign`; nothing where it is none.
+    fn under(sign: &str) -> Option<&'static str> {
+        let below = |signs: Self, place| Some(signs.below(place));
+        match sign {
+            "├─ " | "│  " => below(Self::Unicode, Place::Among),
+            "|- " | "|  " => below(Self::Ascii, Place::Among),
+            _ => None,
         }
     }
 
@@ -151,6 +164,52 @@ impl Line {
 
     fn width(&self) -> usize {
         self.0.iter().map(Span::width).sum()
+    }
+
+    /// The lines that it takes where there are so many columns: a sentence at its end goes on below its beginning, for
+    /// [`SENTENCE_LINES`] at most. Whatever else is too long is cut when it is written.
+    fn wrapped(&self, columns: usize) -> Vec<Self> {
+        let Some((last, lead)) = self.0.split_last() else {
+            return vec![self.clone()];
+        };
+        let text = last.text.trim_start();
+        let indent = last.text.len() - text.len();
+        let taken = lead.iter().map(Span::width).sum::<usize>() + indent;
+        if self.width() <= columns || taken > columns / 2 || !text.trim_end().contains(' ') {
+            return vec![self.clone()];
+        }
+        let mut parts: Vec<String> = vec![String::new()];
+        for word in text.split(' ') {
+            let full = parts.len() == SENTENCE_LINES;
+            match parts.last_mut() {
+                Some(part) if part.is_empty() => part.push_str(word),
+                Some(part) if full || taken + part.width() + 1 + word.width() <= columns => {
+                    part.push(' ');
+                    part.push_str(word);
+                }
+                Some(_) | None => parts.push(word.to_owned()),
+            }
+        }
+        let under = |span: &Span| {
+            let blank = || " ".repeat(span.width());
+            let text = Signs::under(&span.text).map_or_else(blank, str::to_owned);
+            Span {
+                text,
+                tone: span.tone,
+            }
+        };
+        let parts = parts.into_iter().enumerate().map(|(number, part)| {
+            let mut spans = match number {
+                0 => lead.to_vec(),
+                _ => lead.iter().map(under).collect(),
+            };
+            spans.push(Span {
+                text: format!("{}{part}", " ".repeat(indent)),
+                tone: last.tone,
+            });
+            Self(spans)
+        });
+        parts.collect()
     }
 
     /// Its text, at most so many columns of it.
@@ -238,9 +297,14 @@ impl Page {
     /// it is told.
     pub fn frame(&self, look: Look, window: Window) -> String {
         let rows = window.rows.max(1);
-        let hidden = self.0.len().saturating_sub(rows);
-        let shown = if hidden > 0 { rows - 1 } else { self.0.len() };
-        let mut lines: Vec<String> = self.0[..shown]
+        let all: Vec<Line> = self
+            .0
+            .iter()
+            .flat_map(|line| line.wrapped(window.columns))
+            .collect();
+        let hidden = all.len().saturating_sub(rows);
+        let shown = if hidden > 0 { rows - 1 } else { all.len() };
+        let mut lines: Vec<String> = all[..shown]
             .iter()
             .map(|line| line.write(look.colour, look.signs, Some(window.columns)))
             .collect();
@@ -336,6 +400,29 @@ mod tests {
             page.frame(Look::PLAIN, wide),
             "\x1b[H订单服务\x1b[K\r\nb\x1b[K\r\nc\x1b[K\x1b[J"
         );
+    }
+
+    #[test]
+    fn a_sentence_goes_on_below_its_beginning() {
+        let shown = |spans: &[&str], columns: usize| -> Vec<String> {
+            let lines = Line(row(spans)).wrapped(columns);
+            let written = lines
+                .iter()
+                .map(|line| line.write(Colour::Hidden, Signs::Unicode, Some(columns)));
+            written.collect()
+        };
+        assert_eq!(shown(&["  it was taken back"], 12), ["  it was", "  taken back"]);
+        assert_eq!(
+            shown(&["│  ", "├─ ", "no database at all"], 18),
+            ["│  ├─ no database", "│  │  at all"]
+        );
+        assert_eq!(shown(&["└─ ", "one two three"], 11), ["└─ one two", "   three"]);
+        // What fits, and what is one word, stays in its line.
+        assert_eq!(shown(&["  it was taken back"], 19), ["  it was taken back"]);
+        assert_eq!(shown(&["registry.example/web:1"], 9), ["registry…"]);
+        // No sentence takes the whole screen.
+        assert_eq!(shown(&["a a a a b b b"], 3), ["a a", "a a", "b b", "b"]);
+        assert_eq!(shown(&["a a a a a a a a b"], 3), ["a a", "a a", "a a", "a …"]);
     }
 
     #[test]

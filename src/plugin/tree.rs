@@ -284,14 +284,15 @@ fn check(check: &CheckStatus) -> Branch {
             .as_ref()
             .map_or("-".to_owned(), |share| format!("{share} %"))
     };
-    let cells = vec![
-        Span::plain(&check.name),
-        Span::new(tone, verdict),
-        Span::plain(format!("{} bad", share(&check.value))),
-        Span::plain(format!("{} of stable", share(&check.baseline))),
-        Span::new(Tone::Dim, format!("{} requests", check.samples)),
-        Span::new(Tone::Dim, &check.reason),
-    ];
+    let mut cells = vec![Span::plain(&check.name), Span::new(tone, verdict)];
+    if check.value.is_some() || check.baseline.is_some() {
+        cells.extend([
+            Span::plain(format!("{} bad", share(&check.value))),
+            Span::plain(format!("{} of stable", share(&check.baseline))),
+            Span::new(Tone::Dim, format!("{} requests", check.samples)),
+        ]);
+    }
+    cells.push(Span::new(Tone::Dim, &check.reason));
     Branch {
         cells,
         below: Vec::new(),

@@ -60,11 +60,14 @@ fn statuses(draft: &Draft<'_>) -> Vec<CheckStatus> {
 /// as the status says why it was.
 pub fn written(draft: &Draft<'_>, tells_cause: bool) -> Vec<CheckStatus> {
     let now = statuses(draft);
-    if now.is_empty() && tells_cause {
-        draft.checks.all.clone()
-    } else {
-        now
+    if !now.is_empty() || !tells_cause {
+        return now;
     }
+    // Those that had seen nothing are no evidence.
+    let all = draft.checks.all.iter();
+    all.filter(|check| check.samples > 0 || check.message.is_some())
+        .cloned()
+        .collect()
 }
 
 /// What is told when it changes. Other reasons of an open verdict come and go with the requests.
