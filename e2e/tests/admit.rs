@@ -422,7 +422,7 @@ fn check_cases() -> Vec<Cel> {
             json!({"job": {}, "errorLimit": 1}),
         ),
         check(TEXTS, query(json!({"query": "up{pod=\"{{pod}}\"}"}))),
-        check(TEXTS, web(json!({"url": "http://a.example/{{ revision }}"}))),
+        check(TEXTS, web(json!({"url": "http://a.example/{{nobody}}"}))),
         check(TEXTS, web(json!({"method": "POST", "body": "{{nobody}}"}))),
         cel(
             "spec.strategy.analysis.checks[0].prometheus",

@@ -226,3 +226,127 @@ fn form(
     }
     form
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::routing::get;
+    use futures::FutureExt;
+    use futures::future::BoxFuture;
+    use k8s_openapi::api::core::v1::Secret;
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::analysis::threshold::{Limits, Standing};
+
+    const LIMITS: Limits = Limits {
+        bad: 0,
+        errors: None,
+        no_data: None,
+    };
+
+    #[derive(Debug)]
+    struct NoSecrets;
+
+    impl ReadSecret for NoSecrets {
+        fn read<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<Option<Secret>, String>> {
+            async { Ok(None) }.boxed()
+        }
+    }
+
+    fn service() -> ServiceKey {
+        ServiceKey {
+            namespace: "shop".into(),
+            name: "web".into(),
+        }
+    }
+
+    fn measure(question: Question) -> Measure {
+        Measure {
+            key: "u/1/web-b/quality".into(),
+            question,
+            delay_seconds: 0,
+            interval_seconds: 1,
+            wanted: 2,
+        }
+    }
+
+    async fn listener(routes: Router) -> String {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        format!("http://{address}")
+    }
+
+    fn web(base: &str, path: &str) -> Question {
+        Question::Web(WebCheck {
+            url: format!("{base}{path}"),
+            ..WebCheck::default()
+        })
+    }
+
+    #[tokio::test]
+    async fn what_is_measured_is_told_until_nobody_asks_any_more() {
+        let base = listener(Router::new().route("/good", get(async || "fine"))).await;
+        let (triggers, mut triggered) = mpsc::unbounded_channel();
+        let measurers = Arc::new(Measurers::new(Arc::new(NoSecrets), triggers));
+        let of = |measurers: &Measurers| {
+            let mut all = measurers.of(&service());
+            all.remove("u/1/web-b/quality").unwrap()
+        };
+
+        measurers.follow(&service(), vec![measure(web(&base, "/good"))]);
+        assert_eq!(of(&measurers).standing(LIMITS), Standing::NotMeasured);
+        assert_eq!(triggered.recv().await, Some(service()));
+        assert_eq!(of(&measurers).standing(LIMITS), Standing::Good);
+        // The second good one is what is waited for.
+        assert_eq!(triggered.recv().await, Some(service()));
+        assert_eq!(of(&measurers).good(), 2);
+
+        // What is asked goes on where nothing changes, and begins anew where something does.
+        measurers.follow(&service(), vec![measure(web(&base, "/good"))]);
+        assert_eq!(of(&measurers).good(), 2);
+        measurers.follow(&service(), vec![measure(web(&base, "/bad"))]);
+        assert_eq!(of(&measurers).good(), 0);
+        assert_eq!(triggered.recv().await, Some(service()));
+        let measured = of(&measurers);
+        assert_eq!(measured.standing(LIMITS), Standing::TooManyBad);
+        assert_eq!(measured.last().unwrap().value.as_deref(), Some("404"));
+
+        measurers.follow(
+            &service(),
+            vec![measure(Question::Unaskable("no such thing".into()))],
+        );
+        assert_eq!(triggered.recv().await, Some(service()));
+        let measured = of(&measurers);
+        assert_eq!(measured.standing(LIMITS), Standing::Unavailable);
+        assert_eq!(measured.last().unwrap().words.as_deref(), Some("no such thing"));
+
+        measurers.follow(&service(), Vec::new());
+        assert!(measurers.of(&service()).is_empty());
+    }
+
+    #[test]
+    fn a_range_ends_now() {
+        let range = QueryRange {
+            seconds: 300,
+            step_seconds: 15,
+        };
+        let now = "2026-01-01T00:10:00.9Z".parse().unwrap();
+        let form = form("up", Some(range), Duration::from_secs(5), now);
+        let form: Vec<String> = form
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        assert_eq!(
+            form,
+            [
+                "query=up",
+                "timeout=5s",
+                "start=1767225900",
+                "end=1767226200",
+                "step=15"
+            ]
+        );
+    }
+}
