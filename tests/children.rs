@@ -20,6 +20,7 @@ use microservice_operator::render::{
 use microservice_operator::revision::{
     Record, RecordedSnapshot, RevisionInput, SnapshotContent, SnapshotSource, SourceKind,
 };
+use microservice_operator::validate;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -565,4 +566,66 @@ fn a_job_stands_apart_from_the_services_pods_and_on_the_nodes_that_they_may_use(
         }),
         "the Job itself is found like every child"
     );
+}
+
+// --- the network policy
+
+/// What is written of the network policy in docs/analysis.md.
+fn documented_policy() -> Value {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/analysis.md")).unwrap();
+    let (_, section) = text.split_once("## With a network policy").unwrap();
+    let (_, block) = section.split_once("```yaml\n").unwrap();
+    let (block, _) = block.split_once("```").unwrap();
+    let fields: Value = serde_saphyr::from_str(block).unwrap();
+    fields["networkPolicy"].clone()
+}
+
+/// The policy that a service with metrics and this `networkPolicy` has.
+fn policy_of(network_policy: Value) -> Value {
+    let service: Microservice = validate::microservice(&json!({
+        "apiVersion": "microservice.dev/v1alpha1",
+        "kind": "Microservice",
+        "metadata": {"name": "orders", "namespace": "shop"},
+        "spec": {
+            "image": "a:1",
+            "ports": [{"name": "http", "containerPort": 8080}],
+            "monitoring": {},
+            "networkPolicy": network_policy,
+        },
+    }))
+    .unwrap_or_else(|violations| panic!("{violations:#?}"));
+    let children = offline(&service, "shop", &Companions::default());
+    let policy = children
+        .iter()
+        .find(|child| child.kind == ChildKind::NetworkPolicy)
+        .expect("there is a policy");
+    policy.object["spec"].clone()
+}
+
+#[test]
+fn the_documented_network_policy_lets_in_who_reads_the_metrics() {
+    let spec = policy_of(documented_policy());
+    let may_read = |namespace: &str| {
+        let of_namespace =
+            json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}});
+        spec["ingress"].as_array().unwrap().iter().any(|rule| {
+            rule["from"].as_array().unwrap().contains(&of_namespace)
+                && rule["ports"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .any(|port| port["port"] == 8080)
+        })
+    };
+    assert!(may_read("microservice-operator"), "{spec:#}");
+    assert!(may_read("monitoring"), "{spec:#}");
+    assert!(!may_read("elsewhere"), "{spec:#}");
+}
+
+#[test]
+fn a_network_policy_adds_nobody_by_itself() {
+    let spec = policy_of(json!({"mode": "Ingress"}));
+    assert_eq!(spec["policyTypes"], json!(["Ingress"]));
+    // Nothing is listed, so nobody may come in.
+    assert!(spec["ingress"].as_array().is_none_or(Vec::is_empty), "{spec:#}");
 }
