@@ -9,9 +9,12 @@ pub struct Template<'a, F> {
     parts: Vec<Part<'a, F>>,
 }
 
+/// A part of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part<'a, F> {
+pub enum Part<'a, F> {
+    /// What stands there as it is.
     Literal(&'a str),
+    /// A placeholder.
     Field(F),
 }
 
@@ -47,6 +50,11 @@ impl<'a, F: Copy> Template<'a, F> {
             parts.push(Part::Literal(rest));
         }
         Ok(Self { parts })
+    }
+
+    /// The text of these parts.
+    pub fn of(parts: Vec<Part<'a, F>>) -> Self {
+        Self { parts }
     }
 
     /// The text, with what `value` says for its placeholders, which is to be escaped already.

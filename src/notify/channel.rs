@@ -5,11 +5,12 @@ use std::fmt;
 use jiff::Timestamp;
 
 use super::notice::Notice;
-use super::template::{Template, UnknownPlaceholder};
+use super::template::Template;
 use super::{alertmanager, chat, cloud_event, sign};
 use crate::api::{
     Alertmanager, DingTalk, EventWebhook, Feishu, Notification, SecretKey, Slack, Teams, WeCom,
 };
+use crate::template::UnknownPlaceholder;
 
 /// Who is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

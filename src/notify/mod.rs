@@ -19,4 +19,4 @@ pub use answer::{Answer, answer};
 pub use channel::{Channel, ChannelKind, Credential, Credentials, Repetition, Request, Unsendable, request};
 pub use notice::Notice;
 pub use sign::{ding_talk_signature, feishu_signature};
-pub use template::{Template, UnknownPlaceholder};
+pub use template::Template;

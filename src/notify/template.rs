@@ -1,21 +1,12 @@
 //! Texts with placeholders. What users wrote around the placeholders is in the words of the platform; what stands for a
 //! placeholder comes from anywhere and is escaped.
 
-use std::fmt;
-
 use super::notice::Notice;
+use crate::template::{self, Part, UnknownPlaceholder};
 
 /// A text with placeholders.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Template<'a> {
-    parts: Vec<Part<'a>>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part<'a> {
-    Literal(&'a str),
-    Field(Field),
-}
+pub struct Template<'a>(template::Template<'a, Field>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Field {
@@ -55,38 +46,13 @@ impl Field {
     }
 }
 
-/// `{{` with something behind it that is no placeholder. The schema refuses it first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UnknownPlaceholder;
-
-impl fmt::Display for UnknownPlaceholder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the template has {{ with something behind it that is no placeholder")
-    }
-}
-
 impl<'a> Template<'a> {
     /// Reads a template.
     ///
     /// # Errors
     /// When it has a placeholder that is not known.
     pub fn parse(text: &'a str) -> Result<Self, UnknownPlaceholder> {
-        let mut parts = Vec::new();
-        let mut rest = text;
-        while let Some((before, after)) = rest.split_once("{{") {
-            let (name, behind) = after.split_once("}}").ok_or(UnknownPlaceholder)?;
-            let field = Field::ALL.iter().find(|(known, _)| *known == name);
-            let (_, field) = field.ok_or(UnknownPlaceholder)?;
-            if !before.is_empty() {
-                parts.push(Part::Literal(before));
-            }
-            parts.push(Part::Field(*field));
-            rest = behind;
-        }
-        if !rest.is_empty() {
-            parts.push(Part::Literal(rest));
-        }
-        Ok(Self { parts })
+        Ok(Self(template::Template::parse(text, &Field::ALL)?))
     }
 
     /// What is said where the user says nothing: what is not known is left out.
@@ -101,18 +67,12 @@ impl<'a> Template<'a> {
                 parts.extend([Part::Literal(words), Part::Field(field)]);
             }
         }
-        Self { parts }
+        Self(template::Template::of(parts))
     }
 
     /// The text, with what stands for its placeholders escaped.
     pub fn fill(&self, notice: &Notice, escape: impl Fn(&str) -> String) -> String {
-        self.parts
-            .iter()
-            .map(|part| match part {
-                Part::Literal(text) => (*text).to_owned(),
-                Part::Field(field) => escape(field.of(notice)),
-            })
-            .collect()
+        self.0.fill(|field| escape(field.of(notice)))
     }
 }
 
