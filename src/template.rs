@@ -24,7 +24,7 @@ pub struct UnknownPlaceholder;
 
 impl fmt::Display for UnknownPlaceholder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("there is {{ with something behind it that is no placeholder")
+        f.write_str("the text has {{ with something behind it that is no placeholder")
     }
 }
 

@@ -21,8 +21,8 @@ struct Counted {
     buckets: &'static str,
     /// What a bucket's bound is multiplied by to be milliseconds.
     milliseconds: u32,
-    /// Labels and the values that are bad.
-    bad: &'static [(&'static str, &'static str)],
+    /// Selectors without braces, of which none holds what another one does.
+    bad: Vec<String>,
 }
 
 /// The query for a value of the revision that `subject` is about. Without requests it gives no value.
@@ -44,12 +44,10 @@ pub fn built_in(wanted: &BuiltInQuery, subject: &Subject<'_>) -> String {
     match wanted.value {
         BuiltInValue::RequestsPerSecond => requests,
         BuiltInValue::ErrorPercent => {
-            let bad = counted.bad.iter().map(|(label, values)| {
-                format!(
-                    "(sum({}) or vector(0))",
-                    rate(counted.requests, &format!("{label}=~\"{values}\""))
-                )
-            });
+            let bad = counted
+                .bad
+                .iter()
+                .map(|bad| format!("(sum({}) or vector(0))", rate(counted.requests, bad)));
             let bad = bad.collect::<Vec<_>>().join(" + ");
             format!("100 * ({bad}) / ({requests} > 0)")
         }
@@ -78,7 +76,7 @@ fn counted(router: MetricsRouter, subject: &Subject<'_>) -> Counted {
                 requests: "traefik_service_requests_total",
                 buckets: "traefik_service_request_duration_seconds_bucket",
                 milliseconds: 1000,
-                bad: &[("code", SERVER_ERRORS)],
+                bad: vec![format!("code=~\"{SERVER_ERRORS}\"")],
             }
         }
         MetricsRouter::IngressNginx => Counted {
@@ -91,20 +89,20 @@ fn counted(router: MetricsRouter, subject: &Subject<'_>) -> Counted {
             requests: "nginx_ingress_controller_requests",
             buckets: "nginx_ingress_controller_request_duration_seconds_bucket",
             milliseconds: 1000,
-            bad: &[("status", SERVER_ERRORS)],
+            bad: vec![format!("status=~\"{SERVER_ERRORS}\"")],
         },
         MetricsRouter::Istio => Counted {
             of_revision: vec![format!(
-                "reporter=\"destination\",destination_workload_namespace=\"{}\",destination_workload=\"{}\"",
+                "reporter=~\"destination|waypoint\",destination_workload_namespace=\"{}\",destination_workload=\"{}\"",
                 text(namespace),
                 text(revision)
             )],
             requests: "istio_requests_total",
             buckets: "istio_request_duration_milliseconds_bucket",
             milliseconds: 1,
-            bad: &[
-                ("response_code", SERVER_ERRORS),
-                ("grpc_response_status", GRPC_SERVER_ERRORS),
+            bad: vec![
+                format!("response_code=~\"{SERVER_ERRORS}\""),
+                format!("response_code!~\"{SERVER_ERRORS}\",grpc_response_status=~\"{GRPC_SERVER_ERRORS}\""),
             ],
         },
     }
@@ -134,7 +132,7 @@ mod tests {
     fn queries_are_about_the_revision_alone() {
         assert_eq!(
             query(MetricsRouter::Istio, BuiltInValue::RequestsPerSecond),
-            "sum(rate(istio_requests_total{reporter=\"destination\",destination_workload_namespace=\"shop\",\
+            "sum(rate(istio_requests_total{reporter=~\"destination|waypoint\",destination_workload_namespace=\"shop\",\
              destination_workload=\"web-abc\"}[60s]))"
         );
         assert_eq!(

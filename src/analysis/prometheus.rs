@@ -31,10 +31,23 @@ const TARGET_LABELS: [&str; 7] = [
     "job",
 ];
 
+/// What tells one scrape of a pod from another: two monitors, or two Prometheus behind one address, may both scrape it.
+const SCRAPE_LABELS: [&str; 6] = [
+    "job",
+    "instance",
+    "endpoint",
+    "container",
+    "service",
+    "prometheus_replica",
+];
+
+/// The label that we give the times of scrapes, which have no name.
+const SCRAPED: &str = "microservice_dev_scraped";
+
 /// What a label's name is given where the target has one of that name.
 const EXPORTED: &str = "exported_";
 
-/// The query for all samples of `names` that the pods of a namespace exposed, and for whether they were scraped.
+/// The query for all samples of `names` that the pods of a namespace exposed, and for whether and when they were scraped.
 pub fn query<'a>(
     namespace: &str,
     pods: impl IntoIterator<Item = &'a str>,
@@ -48,11 +61,10 @@ pub fn query<'a>(
     metrics.insert(UP.to_owned());
     let metrics = any_of(metrics.iter().map(String::as_str));
     let pods = any_of(pods);
+    let of_pods = format!("namespace={},pod=~{}", quoted(namespace), quoted(&pods));
     format!(
-        "{{__name__=~{},namespace={},pod=~{}}}",
-        quoted(&metrics),
-        quoted(namespace),
-        quoted(&pods)
+        "{{__name__=~{},{of_pods}}} or label_replace(timestamp({UP}{{{of_pods}}}),\"{SCRAPED}\",\"at\",\"\",\"\")",
+        quoted(&metrics)
     )
 }
 
@@ -118,8 +130,12 @@ pub enum Unanswered {
 /// What Prometheus knows of some pods.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Scraped {
-    pods: BTreeMap<String, PodSeries>,
+    pods: BTreeMap<String, BTreeMap<ScrapeKey, PodSeries>>,
+    age: Option<f64>,
 }
+
+/// The values of [`SCRAPE_LABELS`].
+type ScrapeKey = [String; SCRAPE_LABELS.len()];
 
 #[derive(Clone, Debug, Default, PartialEq)]
 struct PodSeries {
@@ -137,7 +153,13 @@ impl Scraped {
         for series in vector(body)? {
             let mut metric = series.metric;
             let Some(pod) = metric.remove("pod") else { continue };
-            let pod = scraped.pods.entry(pod).or_default();
+            if metric.contains_key(SCRAPED) {
+                let age = series.at - series.value;
+                scraped.age = Some(scraped.age.map_or(age, |known| known.min(age)));
+                continue;
+            }
+            let scrape = SCRAPE_LABELS.map(|label| metric.get(label).cloned().unwrap_or_default());
+            let pod = scraped.pods.entry(pod).or_default().entry(scrape).or_default();
             match metric.remove("__name__") {
                 Some(name) if name == UP => pod.up |= series.value > 0.0,
                 Some(name) => pod.samples.push(Sample {
@@ -151,10 +173,25 @@ impl Scraped {
         Ok(scraped)
     }
 
-    /// The samples of a pod; `None` where Prometheus has not scraped it.
-    pub fn of(&self, pod: &str) -> Option<&[Sample<'static>]> {
-        let pod = self.pods.get(pod).filter(|pod| pod.up)?;
-        Some(&pod.samples)
+    /// The samples of a pod, of one scrape where several have it: of `port` if there is one. `None` where Prometheus has
+    /// not scraped it.
+    pub fn of(&self, pod: &str, port: u16) -> Option<&[Sample<'static>]> {
+        let up = || {
+            self.pods
+                .get(pod)
+                .into_iter()
+                .flatten()
+                .filter(|(_, series)| series.up)
+        };
+        let port = format!(":{port}");
+        let of_port = up().find(|([_, instance, ..], _)| instance.ends_with(&port));
+        let (_, series) = of_port.or_else(|| up().next())?;
+        Some(&series.samples)
+    }
+
+    /// How long ago Prometheus last scraped any of the pods, in seconds by its own clock.
+    pub fn age(&self) -> Option<f64> {
+        self.age
     }
 }
 
@@ -180,6 +217,8 @@ struct Series {
     metric: BTreeMap<String, String>,
     /// May be NaN or infinite.
     value: f64,
+    /// When it was asked for, in seconds since 1970.
+    at: f64,
 }
 
 #[derive(Deserialize)]
@@ -243,6 +282,7 @@ fn vector(body: &[u8]) -> Result<Vec<Series>, Unanswered> {
             Ok(Series {
                 metric: series.metric,
                 value: number(&series.value.1)?,
+                at: series.value.0,
             })
         })
         .collect()
@@ -291,7 +331,7 @@ mod tests {
         });
         assert_eq!(
             query("shop", ["web-1.a", "web-2"], [&given]),
-            r#"{__name__=~"orders|orders_bucket|orders_count|orders_total|up",namespace="shop",pod=~"web\\-1\\.a|web\\-2"}"#
+            r#"{__name__=~"orders|orders_bucket|orders_count|orders_total|up",namespace="shop",pod=~"web\\-1\\.a|web\\-2"} or label_replace(timestamp(up{namespace="shop",pod=~"web\\-1\\.a|web\\-2"}),"microservice_dev_scraped","at","","")"#
         );
     }
 
@@ -321,20 +361,41 @@ mod tests {
             of("web-2", json!({"__name__": "up"}), "0"),
             requests("web-2", "200", "5"),
             of("web-3", json!({"__name__": "up"}), "1"),
+            // Another monitor has the same pod.
+            of(
+                "web-1",
+                json!({"__name__": "up", "instance": "1:9000", "job": "also"}),
+                "1"
+            ),
+            of(
+                "web-1",
+                json!({"__name__": "http_requests_total", "status": "200", "instance": "1:9000", "job": "also"}),
+                "90"
+            ),
+            of("web-1", json!({"microservice_dev_scraped": "at"}), "1699999999.6"),
+            of("web-3", json!({"microservice_dev_scraped": "at"}), "1699999990"),
         ]));
         let scraped = Scraped::read(&body).unwrap();
-        let samples = scraped.of("web-1").unwrap();
+        let samples = scraped.of("web-1", 8080).unwrap();
         assert_eq!(samples[0].label("endpoint"), Some("/buy"));
         assert_eq!((samples[0].label("job"), samples[0].label("pod")), (None, None));
         let reading = read_samples(samples, Indicator::Errors, &Names::Usual, &ProbePaths::usual()).unwrap();
         assert_eq!(reading.count, Count::new(100, 10).unwrap());
-        assert_eq!(scraped.of("web-2"), None, "it was not reached");
+        assert_eq!(scraped.of("web-2", 8080), None, "it was not reached");
         assert_eq!(
-            scraped.of("web-3"),
+            scraped.of("web-3", 8080),
             Some([].as_slice()),
             "it has had no request yet"
         );
-        assert_eq!(scraped.of("web-4"), None);
+        assert_eq!(scraped.of("web-4", 8080), None);
+        assert_eq!(scraped.of("web-1", 9000).map(<[_]>::len), Some(1));
+        assert_eq!(
+            scraped.of("web-1", 1).map(<[_]>::len),
+            Some(1),
+            "the first of them"
+        );
+        let age = scraped.age().unwrap();
+        assert!((age - 0.5).abs() < 1e-6, "{age}");
     }
 
     #[test]

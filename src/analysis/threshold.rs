@@ -3,6 +3,7 @@
 //! A measurement is good, bad, without data, or it went wrong because nobody answered. Only bad ones speak against a
 //! revision. That is the difference between Argo Rollouts' Failed, Inconclusive and Error.
 
+use jiff::Timestamp;
 use serde_json::Value;
 use serde_json_path::JsonPath;
 use thiserror::Error;
@@ -16,6 +17,8 @@ pub const ANSWER_BYTES: usize = 64 * 1024;
 const VALUE_CHARACTERS: usize = 64;
 /// How often a path may descend (`..`): each time multiplies what it visits.
 const DESCENTS: usize = 1;
+/// What several selectors in one segment need: they multiply what is visited, too, and find nothing that is one value.
+const SEVERAL: char = ',';
 
 /// One measurement.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -163,6 +166,9 @@ pub fn of_web(value: Option<&AnswerValue>, status: u16, body: &[u8]) -> Measurem
     if wanted.json_path.matches("..").count() > DESCENTS {
         return Measurement::error("jsonPath may have .. once at most");
     }
+    if wanted.json_path.contains(SEVERAL) {
+        return Measurement::error("jsonPath may have no comma: it must find one value");
+    }
     let path = match JsonPath::parse(&wanted.json_path) {
         Ok(path) => path,
         Err(error) => return Measurement::error(format!("jsonPath is none: {error}")),
@@ -246,6 +252,8 @@ pub struct Measurements {
     bad: u32,
     errors_in_a_row: u32,
     no_data_in_a_row: u32,
+    no_data_since: Option<Timestamp>,
+    last_at: Option<Timestamp>,
     last: Option<Measurement>,
     last_bad: Option<Measurement>,
 }
@@ -272,8 +280,8 @@ pub enum Standing {
 }
 
 impl Measurements {
-    /// With one more.
-    pub fn add(&mut self, measurement: Measurement) {
+    /// With one more, made at `at`.
+    pub fn add(&mut self, measurement: Measurement, at: Timestamp) {
         let more = |count: u32| count.saturating_add(1);
         match measurement.outcome {
             Outcome::Good => self.good = more(self.good),
@@ -293,6 +301,12 @@ impl Measurements {
             Outcome::Error => self.no_data_in_a_row,
             Outcome::Good | Outcome::Bad => 0,
         };
+        self.no_data_since = match measurement.outcome {
+            Outcome::NoData => self.no_data_since.or(Some(at)),
+            // Where nobody answered, nobody can say that there is nothing.
+            Outcome::Good | Outcome::Bad | Outcome::Error => None,
+        };
+        self.last_at = Some(at);
         self.last = Some(measurement);
     }
 
@@ -330,6 +344,16 @@ impl Measurements {
     /// How many found a value.
     pub fn values(&self) -> u32 {
         self.good.saturating_add(self.bad)
+    }
+
+    /// When the last one was made.
+    pub fn last_at(&self) -> Option<Timestamp> {
+        self.last_at
+    }
+
+    /// Since when there has been no value, with an answer each time.
+    pub fn no_data_since(&self) -> Option<Timestamp> {
+        self.no_data_since
     }
 
     /// The last one.
@@ -464,6 +488,10 @@ mod tests {
             (at("$.data.list[*]", None, Some("1")), Outcome::Error),
             (at("$..score", None, Some("1")), Outcome::Good),
             (at("$..data..score", None, Some("1")), Outcome::Error),
+            (
+                at(&format!("${}", "[*,*]".repeat(40)), None, Some("1")),
+                Outcome::Error,
+            ),
             (at("$.[", None, Some("1")), Outcome::Error),
         ] {
             let measured = of_web(Some(&wanted), 200, body.as_bytes());
@@ -488,7 +516,7 @@ mod tests {
     fn standing(outcomes: &[Outcome], limits: Limits) -> Standing {
         let mut all = Measurements::default();
         for outcome in outcomes {
-            all.add(measurement(*outcome));
+            all.add(measurement(*outcome), Timestamp::UNIX_EPOCH);
         }
         all.standing(limits)
     }

@@ -14,6 +14,7 @@ use super::notifications::SecretKey;
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("[has(self.prometheus), has(self.web), has(self.job)].filter(given, given).size() == 1").message("a check needs exactly one of prometheus, web or job"))]
+#[x_kube(validation = Rule::new("!has(self.job) || has(self.intervalSeconds) && (!has(self.count) || self.count <= 30) && (!has(self.failureLimit) || self.failureLimit < 30) || (!has(self.count) || self.count == 1) && (!has(self.failureLimit) || self.failureLimit == 0)").message("a Job runs once in a step, so count and failureLimit need intervalSeconds, and with it at most 30 times: count is at most 30, failureLimit at most 29"))]
 #[x_kube(validation = Rule::new("!has(self.job) || !has(self.errorLimit) && !has(self.noDataLimit) && !has(self.noData)").message("errorLimit, noDataLimit and noData are not for Jobs: a Job succeeds or fails"))]
 #[x_kube(validation = Rule::new("[has(self.prometheus) && has(self.prometheus.query) ? self.prometheus.query : '', has(self.web) ? self.web.url : '', has(self.web) && has(self.web.body) ? self.web.body : ''].all(text, text.matches('^([^{]|[{][^{]|[{][{](service|namespace|revision|stable|revisionPods|stablePods)[}][}])*[{]?$'))").message("texts of a check know {{service}}, {{namespace}}, {{revision}}, {{stable}}, {{revisionPods}} and {{stablePods}}, written so and without spaces; {{ begins nothing else"))]
 pub struct AnalysisCheck {
@@ -181,7 +182,7 @@ pub struct QueryRange {
 #[x_kube(validation = Rule::new("!has(self.body) || (has(self.method) && self.method == 'POST')").message("a body needs method POST"))]
 pub struct WebCheck {
     /// Its address. What stands for a placeholder is percent-encoded.
-    #[schemars(length(min = 8, max = 2048), regex(pattern = r"^https?://[^\s/{]+(/\S*)?$"))]
+    #[schemars(length(min = 8, max = 2048), regex(pattern = r"^https?://[^\s/]+(/\S*)?$"))]
     pub url: String,
     /// Default: GET.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -196,7 +197,7 @@ pub struct WebCheck {
     pub body: Option<String>,
     /// Seconds that one call may take. Default: 10.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 300))]
+    #[schemars(range(min = 1, max = 60))]
     pub timeout_seconds: Option<i32>,
     /// Where a token is that is sent as `Authorization: Bearer`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

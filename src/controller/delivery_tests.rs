@@ -454,7 +454,7 @@ async fn what_cannot_be_sent_is_told_without_secrets() {
         (
             "http://a/",
             json!({"template": "{{pod}}", "slack": {"urlFrom": key("chat", "url")}}),
-            "the template has {{ with something behind it that is no placeholder",
+            "the text has {{ with something behind it that is no placeholder",
         ),
     ] {
         let mut delivery = delivery(channel);

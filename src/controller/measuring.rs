@@ -2,9 +2,11 @@
 //! look. Nothing of it is durable: after a restart checks are measured anew.
 
 use std::collections::{BTreeMap, HashMap};
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::FutureExt;
 use jiff::Timestamp;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::AbortHandle;
@@ -20,7 +22,7 @@ use crate::health::message;
 use crate::rollout::{Measure, Question};
 
 /// Questions in flight, over all services.
-const IN_FLIGHT: usize = 32;
+const IN_FLIGHT: usize = 128;
 /// The largest answer of a Prometheus that is read, in bytes: one series of a thousand values has some 30 KiB.
 const PROMETHEUS_BYTES: usize = 1024 * 1024;
 /// How often a look is asked for while measurements say the same.
@@ -78,7 +80,10 @@ impl Measurers {
             return;
         }
         let of_service = running.entry(service.clone()).or_default();
-        of_service.retain(|_, running| measures.contains(&running.measure));
+        of_service.retain(|_, running| {
+            let still = measures.iter().any(|measure| measure.asks_like(&running.measure));
+            still && !running.task.is_finished()
+        });
         for measure in measures {
             if of_service.contains_key(&measure.key) {
                 continue;
@@ -96,7 +101,10 @@ impl Measurers {
 
     async fn run(self: Arc<Self>, service: ServiceKey, measure: Measure) {
         let asked = Asked::new(&measure.question, &service.namespace, &self.secrets);
-        tokio::time::sleep(Duration::from_secs(measure.delay_seconds.into())).await;
+        if let Some(begins_at) = measure.begins_at {
+            let delay = begins_at.duration_since(now());
+            tokio::time::sleep(delay.try_into().unwrap_or_default()).await;
+        }
         let mut ticks = tokio::time::interval(Duration::from_secs(measure.interval_seconds.max(1).into()));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut told: Option<(Outcome, Instant)> = None;
@@ -105,7 +113,11 @@ impl Measurers {
             let measurement = {
                 // The semaphore is never closed.
                 let _permit = self.in_flight.acquire().await;
-                asked.measure().await
+                let made = AssertUnwindSafe(asked.measure()).catch_unwind().await;
+                made.unwrap_or_else(|_| {
+                    tracing::error!(%service, check = %measure.key, "a measurement panicked, which is a bug");
+                    Measurement::error("the operator could not measure it, which is a bug of it")
+                })
             };
             tracing::debug!(%service, check = %measure.key, ?measurement, "measured");
             let outcome = measurement.outcome;
@@ -113,7 +125,7 @@ impl Measurers {
                 return;
             };
             let same = told.is_some_and(|(last, at)| last == outcome && at.elapsed() < NEWS);
-            if !same || outcome == Outcome::Bad || good == measure.wanted {
+            if !same || outcome == Outcome::Bad || (measure.wanted > 0 && good == measure.wanted) {
                 told = Some((outcome, Instant::now()));
                 // The receiver is gone with the process only.
                 let _ = self.triggers.send(service.clone());
@@ -126,10 +138,10 @@ impl Measurers {
         let mut running = self.lock();
         let known = running.get_mut(service)?.get_mut(&measure.key)?;
         // Somebody else's, where this one is about to end.
-        if known.measure != *measure {
+        if !known.measure.asks_like(measure) {
             return None;
         }
-        known.measured.add(measurement);
+        known.measured.add(measurement, now());
         Some(known.measured.good())
     }
 
@@ -231,7 +243,6 @@ fn form(
 mod tests {
     use axum::Router;
     use axum::routing::get;
-    use futures::FutureExt;
     use futures::future::BoxFuture;
     use k8s_openapi::api::core::v1::Secret;
     use tokio::net::TcpListener;
@@ -265,7 +276,7 @@ mod tests {
         Measure {
             key: "u/1/web-b/quality".into(),
             question,
-            delay_seconds: 0,
+            begins_at: None,
             interval_seconds: 1,
             wanted: 2,
         }

@@ -16,7 +16,7 @@ use reqwest::{Client, ClientBuilder, RequestBuilder, redirect, retry};
 use rustls::RootCertStore;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::AbortHandle;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use super::cache::ServiceKey;
 use super::delivery::ReadSecret;
@@ -59,6 +59,8 @@ pub struct Samplers {
     metrics: Arc<Metrics>,
     triggers: mpsc::UnboundedSender<ServiceKey>,
     in_flight: Semaphore,
+    /// Of another kind than scrapes, so that a Prometheus that hangs keeps no pod from being read.
+    asking: Semaphore,
     running: Mutex<HashMap<ServiceKey, Running>>,
 }
 
@@ -95,6 +97,7 @@ impl Samplers {
             metrics,
             triggers,
             in_flight: Semaphore::new(IN_FLIGHT),
+            asking: Semaphore::new(IN_FLIGHT),
             running: Mutex::default(),
         }
     }
@@ -112,7 +115,8 @@ impl Samplers {
             running.remove(service);
             return;
         };
-        if running.get(service).is_some_and(|known| known.watch == watch) {
+        let goes_on = |known: &Running| known.watch == watch && !known.task.is_finished();
+        if running.get(service).is_some_and(goes_on) {
             return;
         }
         let report = AnalysisReport {
@@ -146,10 +150,12 @@ struct Sampler {
     begun: Timestamp,
     prometheus: Option<Result<Endpoint, String>>,
     answered: Answered,
+    /// When the source was last found not to answer. What it scraped before that is no news.
+    unanswered_until: Option<Instant>,
     tracks: Vec<Track>,
     unread: BTreeMap<Reader, Unread>,
     told: BTreeMap<String, Verdict>,
-    told_at: Option<tokio::time::Instant>,
+    told_at: Option<Instant>,
 }
 
 /// One check's counting.
@@ -172,6 +178,7 @@ struct Target {
     side: Side,
     uid: String,
     name: String,
+    port: u16,
     url: String,
     origin: Origin,
 }
@@ -181,6 +188,20 @@ struct Answer {
     target: Target,
     asked: Timestamp,
     metrics: Result<PodMetrics, String>,
+}
+
+/// What a Prometheus was found to have.
+struct Found {
+    answers: Vec<Answer>,
+    /// How old the newest of it is, in seconds.
+    age: Option<f64>,
+}
+
+impl Found {
+    /// Whether all of it was scraped before that.
+    fn predates(&self, at: Instant) -> bool {
+        self.age.is_some_and(|age| age > at.elapsed().as_secs_f64())
+    }
 }
 
 /// A pod's metrics.
@@ -220,6 +241,7 @@ impl Sampler {
             begun: now(),
             prometheus,
             answered: Answered::NotAsked,
+            unanswered_until: None,
             tracks,
             unread: BTreeMap::new(),
             told: BTreeMap::new(),
@@ -250,12 +272,22 @@ impl Sampler {
             // Nobody to ask about.
             Some(_) if targets.is_empty() => Vec::new(),
             Some(prometheus) => match self.query(prometheus, &targets).await {
-                Ok(answers) => {
-                    self.answered = Answered::Yes;
-                    answers
-                }
+                Ok(found) => match self.unanswered_until.filter(|until| found.predates(*until)) {
+                    None => {
+                        self.unanswered_until = None;
+                        self.answered = Answered::Yes;
+                        found.answers
+                    }
+                    Some(_) => {
+                        self.answered = Answered::No {
+                            why: "it answers again, and has not scraped the pods since".to_owned(),
+                        };
+                        Vec::new()
+                    }
+                },
                 // It is one trouble, and not one of each pod.
                 Err(why) => {
+                    self.unanswered_until = Some(Instant::now());
                     self.answered = Answered::No { why };
                     Vec::new()
                 }
@@ -328,7 +360,7 @@ impl Sampler {
         &self,
         prometheus: &Result<Endpoint, String>,
         targets: &[Target],
-    ) -> Result<Vec<Answer>, String> {
+    ) -> Result<Found, String> {
         let prometheus = prometheus.as_ref().map_err(Clone::clone)?;
         let query = prometheus::query(
             &self.service.namespace,
@@ -336,7 +368,7 @@ impl Sampler {
             self.tracks.iter().map(|track| &track.check.names),
         );
         // The semaphore is never closed.
-        let _permit = self.samplers.in_flight.acquire().await;
+        let _permit = self.samplers.asking.acquire().await;
         let asked = now();
         let limit = format!("{}s", prometheus.limit().as_secs());
         // It is to give the query up when we do.
@@ -352,14 +384,17 @@ impl Sampler {
         let answers = targets.iter().map(|target| Answer {
             target: target.clone(),
             asked,
-            metrics: match scraped.of(&target.name) {
+            metrics: match scraped.of(&target.name, target.port) {
                 Some(samples) => Ok(PodMetrics::Samples(samples.to_vec())),
                 None => Err(said(
                     "has not scraped its pods: is there a ServiceMonitor that it selects?",
                 )),
             },
         });
-        Ok(answers.collect())
+        Ok(Found {
+            answers: answers.collect(),
+            age: scraped.age(),
+        })
     }
 
     /// Says what was found, and asks for a look where that is worth one.
@@ -386,7 +421,7 @@ impl Sampler {
         let due = self.told_at.is_none_or(|at| at.elapsed() >= NUMBERS);
         if verdicts != self.told || unreadable_changed || (numbers_changed && due) {
             self.told = verdicts;
-            self.told_at = Some(tokio::time::Instant::now());
+            self.told_at = Some(Instant::now());
             // The receiver is gone with the process only.
             let _ = self.samplers.triggers.send(self.service.clone());
         }
@@ -518,6 +553,7 @@ fn target(pod: &Pod, side: Side, exposed: &Exposed, begun: Timestamp) -> Option<
         side,
         uid: pod.uid()?,
         name: pod.name_any(),
+        port: exposed.port,
         url: format!("http://{address}{}", exposed.path),
         origin: match started {
             Some(started) if started > begun => Origin::After,

@@ -32,6 +32,7 @@ pub fn note(draft: &mut Draft<'_>) {
     let candidate = draft.situation.state.candidate().unwrap_or_default().to_owned();
     for check in &all {
         let known = before.iter().find(|known| known.name == check.name);
+        let standing = |check: &CheckStatus| standing(draft, check);
         if known.map_or((CheckVerdict::Inconclusive, false), standing) == standing(check) {
             continue;
         }
@@ -70,9 +71,15 @@ pub fn written(draft: &Draft<'_>, tells_cause: bool) -> Vec<CheckStatus> {
         .collect()
 }
 
-/// What is told when it changes. Other reasons of an open verdict come and go with the requests.
-fn standing(check: &CheckStatus) -> (CheckVerdict, bool) {
-    (check.verdict, check.reason == SHARED)
+/// What is told when it changes. Other reasons of an open verdict come and go with the requests, and of what is measured
+/// again and again each value: there only the last word is told.
+fn standing(draft: &Draft<'_>, check: &CheckStatus) -> (CheckVerdict, bool) {
+    match check.verdict {
+        CheckVerdict::Passing if measuring::is_measured(draft, &check.name) => {
+            (CheckVerdict::Inconclusive, false)
+        }
+        verdict => (verdict, check.reason == SHARED),
+    }
 }
 
 fn words(draft: &Draft<'_>, check: &CheckStatus, candidate: &str) -> String {

@@ -22,6 +22,7 @@ use crate::api::{
     PortProtocol, PrometheusServer,
 };
 use crate::health::Fault;
+use crate::revision::RevisionDigest;
 
 /// The name of the check where there is no objective.
 const ERRORS: &str = "errors";
@@ -146,7 +147,7 @@ pub fn watch(draft: &Draft<'_>) -> Option<Watch> {
         return None;
     }
     Some(Watch {
-        key: key(draft, change),
+        key: key(draft, change, &source, &checks),
         source,
         interval_seconds: analysis.interval_seconds(),
         candidate: exposed(draft, &change.candidate)?,
@@ -164,8 +165,10 @@ pub(super) fn tried_out(state: &State) -> Option<&Change> {
     }
 }
 
-fn key(draft: &Draft<'_>, change: &Change) -> String {
-    format!("{}/{}", draft.situation.seq, change.candidate)
+/// What was found for other objectives, or of another source, says nothing.
+fn key(draft: &Draft<'_>, change: &Change, source: &WatchSource, checks: &[Check]) -> String {
+    let asked = RevisionDigest::of_value(&format!("{source:?} {checks:?}")).short(8);
+    format!("{}/{}/{asked}", draft.situation.seq, change.candidate)
 }
 
 /// The port of a revision with its metrics: the one that is named, else the one called metrics, else http, else the first.
@@ -273,17 +276,15 @@ fn indicator(indicator: &api::Indicator) -> Option<(Indicator, Names)> {
 
 // --- what came of it
 
-/// The report on the present trial.
-fn report<'a>(draft: &Draft<'a>, change: &Change) -> Option<&'a AnalysisReport> {
+/// The report on what is watched now.
+fn report<'a>(draft: &Draft<'a>) -> Option<&'a AnalysisReport> {
     let report = draft.observed.analysis.as_ref()?;
-    (report.key == key(draft, change)).then_some(report)
+    (report.key == watch(draft)?.key).then_some(report)
 }
 
 /// What the requests say about the candidate of `change`.
 pub fn opinion(draft: &Draft<'_>, change: &Change) -> Opinion {
-    let rulings = report(draft, change)
-        .into_iter()
-        .flat_map(|report| &report.rulings);
+    let rulings = report(draft).into_iter().flat_map(|report| &report.rulings);
     let mut shared = None;
     for (name, ruling) in rulings {
         let words = || evidence(name, ruling, change);
@@ -336,8 +337,8 @@ fn percent(share: f64) -> String {
 }
 
 /// Whether all that is judged was shown to be good enough. Never where nothing is judged.
-pub fn cleared(draft: &Draft<'_>, change: &Change) -> bool {
-    report(draft, change).is_some_and(|report| {
+pub fn cleared(draft: &Draft<'_>) -> bool {
+    report(draft).is_some_and(|report| {
         !report.rulings.is_empty()
             && report
                 .rulings
@@ -361,7 +362,7 @@ pub fn missing(draft: &Draft<'_>, change: &Change, end: Timestamp) -> Option<Mis
         return None;
     }
     let watch = watch(draft)?;
-    if let Some(words) = unanswered(draft, change, &watch) {
+    if let Some(words) = unanswered(draft, &watch) {
         return Some(Missing { words, until: None });
     }
     let strategy = draft.observed.spec().operation.strategy();
@@ -369,7 +370,7 @@ pub fn missing(draft: &Draft<'_>, change: &Change, end: Timestamp) -> Option<Mis
     if analysis.no_data.unwrap_or_default() == NoData::Pass {
         return None;
     }
-    let rulings = report(draft, change).map(|report| &report.rulings);
+    let rulings = report(draft).map(|report| &report.rulings);
     let unknown = watch.checks.iter().find_map(|check| {
         let ruling = rulings.and_then(|rulings| rulings.get(&check.name));
         let seen = ruling.map_or(0, |ruling| ruling.candidate.requests());
@@ -397,10 +398,10 @@ pub fn missing(draft: &Draft<'_>, change: &Change, end: Timestamp) -> Option<Mis
 /// That the source does not answer, where it is one that a rollout waits for: a service that is to be judged by its
 /// Prometheus is not let through for the reason that Prometheus is down. The pods' own metrics are another matter. They
 /// answer as long as the pods do, unless something between keeps us out for good, and that is said before the first step.
-fn unanswered(draft: &Draft<'_>, change: &Change, watch: &Watch) -> Option<String> {
+fn unanswered(draft: &Draft<'_>, watch: &Watch) -> Option<String> {
     match watch.source {
         WatchSource::Pods => None,
-        WatchSource::Prometheus(_) => match report(draft, change).map(|report| &report.answered) {
+        WatchSource::Prometheus(_) => match report(draft).map(|report| &report.answered) {
             Some(Answered::Yes) => None,
             None | Some(Answered::NotAsked) => Some("the first answer of Prometheus".to_owned()),
             Some(Answered::No { why }) => Some(format!("Prometheus: {why}")),
@@ -430,13 +431,10 @@ pub fn no_data(missing: &Missing) -> Fault {
 
 /// What the status says of the checks.
 pub fn check_statuses(draft: &Draft<'_>) -> Vec<CheckStatus> {
-    let Some(change) = tried_out(&draft.situation.state) else {
-        return Vec::new();
-    };
     let Some(watch) = watch(draft) else {
         return Vec::new();
     };
-    let report = report(draft, change);
+    let report = report(draft);
     let said = |check: &Check| {
         let ruling = report.and_then(|report| report.rulings.get(&check.name));
         let (verdict, reason) = ruling.map_or((CheckVerdict::Inconclusive, "NotRead"), |r| said(r.verdict));
@@ -477,9 +475,8 @@ fn said(verdict: Verdict) -> (CheckVerdict, &'static str) {
 /// Reason and message of the condition AnalysisReady where it is not; none where requests are read, or nothing is to be
 /// judged.
 pub fn trouble(draft: &Draft<'_>) -> Option<(&'static str, String)> {
-    let change = tried_out(&draft.situation.state)?;
     let watch = watch(draft)?;
-    if let Answered::No { why } = &report(draft, change)?.answered
+    if let Answered::No { why } = &report(draft)?.answered
         && matches!(watch.source, WatchSource::Prometheus(_))
     {
         return Some((
@@ -487,7 +484,7 @@ pub fn trouble(draft: &Draft<'_>) -> Option<(&'static str, String)> {
             format!("{why}; no step ends until it answers, and pods alone can take the revision back"),
         ));
     }
-    let (revision, why) = report(draft, change)?.unreadable.iter().next()?;
+    let (revision, why) = report(draft)?.unreadable.iter().next()?;
     Some((
         "Unreadable",
         format!("the requests of {revision} cannot be read: {why}; pods alone decide until they can"),

@@ -4,25 +4,29 @@
 //! ([`Measure`]), what came of it is observed ([`Measurements`]), and nothing of it is durable. A Job is a child like
 //! others; its outcome is its measurement.
 
+use std::cmp::Ordering;
+
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::draft::{Draft, later};
 use super::judging::{self, Missing};
+use super::observed::LiveChild;
 use super::state::{Change, Course, Position, Stage, State};
 use super::stepping;
 use crate::analysis::built_in;
 use crate::analysis::placeholders::{Language, Subject, filled};
 use crate::analysis::threshold::{Limits, Measurement, Measurements, Outcome, Standing};
 use crate::api::{
-    AnalysisCheck, AnalysisSource, Blame, CheckMode, CheckStatus, CheckVerdict, JobTemplate, NoData,
-    Objective, PrometheusQuery, PrometheusServer, QueriesIndicator, WebCheck,
+    AnalysisCheck, AnalysisSource, Blame, CheckMode, CheckStatus, CheckVerdict, NoData, Objective,
+    PrometheusQuery, PrometheusServer, QueriesIndicator, WebCheck, labels,
 };
 use crate::health::{Fault, JobOutcome, message};
-use crate::render::{self, Child, Identity, JobPurpose, job_name};
+use crate::render::{self, Child, ChildKind, Identity, JobPurpose, job_name};
+use crate::revision::RevisionDigest;
 
-/// How many Jobs of a check are kept in one step: the latest ones.
-const KEPT_JOBS: i64 = 10;
+/// The most Jobs of a check in one step. They stay until it is over, because what they said counts.
+const MOST_JOBS: i64 = 30;
 
 /// Something that is to be measured again and again.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -31,12 +35,20 @@ pub struct Measure {
     pub key: String,
     /// Who is asked what.
     pub question: Question,
-    /// Seconds before the first measurement.
-    pub delay_seconds: u32,
+    /// When the first measurement is due. None: at once.
+    pub begins_at: Option<Timestamp>,
     /// Seconds between two.
     pub interval_seconds: u32,
     /// How many good ones are waited for; 0: the end of no step waits for them.
     pub wanted: u32,
+}
+
+impl Measure {
+    /// Whether it is the same measurement that goes on. When it began does not matter any more.
+    pub fn asks_like(&self, other: &Self) -> bool {
+        let what = |measure: &Self| (measure.interval_seconds, measure.wanted);
+        self.key == other.key && self.question == other.question && what(self) == what(other)
+    }
 }
 
 /// Who is asked what, with all placeholders filled in.
@@ -62,7 +74,11 @@ struct Active<'a> {
     check: &'a AnalysisCheck,
     /// See [`Measure::key`].
     key: String,
+    /// None for a Job.
+    question: Option<Question>,
     span: Span,
+    /// When the first measurement is due, where that is put off.
+    begins_at: Option<Timestamp>,
 }
 
 /// For how long a check is measured.
@@ -90,16 +106,16 @@ pub fn measures(draft: &Draft<'_>) -> Vec<Measure> {
         return Vec::new();
     };
     let checks = checks(draft);
-    let server = analysis(draft).prometheus;
     active(draft, change, &checks)
         .into_iter()
-        .filter(|active| active.check.job.is_none())
-        .map(|active| Measure {
-            question: question(draft, change, active.check, server.as_ref()),
-            wanted: active.wanted(),
-            key: active.key,
-            delay_seconds: active.check.initial_delay_seconds(),
-            interval_seconds: active.check.interval_seconds(),
+        .filter_map(|active| {
+            Some(Measure {
+                begins_at: active.begins_at,
+                interval_seconds: active.check.interval_seconds(),
+                wanted: active.wanted(),
+                question: active.question?,
+                key: active.key,
+            })
         })
         .collect()
 }
@@ -160,7 +176,7 @@ fn question(
     change: &Change,
     check: &AnalysisCheck,
     server: Option<&PrometheusServer>,
-) -> Question {
+) -> Option<Question> {
     let subject = Subject {
         service: draft.observed.name(),
         namespace: draft.observed.namespace(),
@@ -195,9 +211,9 @@ fn question(
             }))
         })
     } else {
-        return Question::Unaskable("the check names nothing to measure".to_owned());
+        return None;
     };
-    asked.unwrap_or_else(|unknown| Question::Unaskable(unknown.to_string()))
+    Some(asked.unwrap_or_else(|unknown| Question::Unaskable(unknown.to_string())))
 }
 
 /// The checks that are measured in the present state.
@@ -205,33 +221,68 @@ fn active<'a>(draft: &Draft<'_>, change: &Change, checks: &'a [AnalysisCheck]) -
     let (uid, seq) = (draft.observed.uid(), draft.situation.seq);
     let trial = format!("{uid}/{seq}/{}", change.candidate);
     let goals = draft.goals();
-    let of_steps = |check: &AnalysisCheck| goals.iter().any(|goal| goal.checks.contains(&check.name));
+    let server = analysis(draft).prometheus;
     let step = step_of(draft, change);
+    let of_steps = |check: &AnalysisCheck| goals.iter().any(|goal| goal.checks.contains(&check.name));
     checks
         .iter()
         .filter_map(|check| {
-            let name = &check.name;
-            if !of_steps(check) {
-                let from = check.from_step.unwrap_or(1);
-                let begun = step.as_ref().is_none_or(|step| {
-                    step.number > from || (step.number == from && step.position.in_force_at.is_some())
-                });
-                return begun.then(|| Active {
-                    check,
-                    key: format!("{trial}/{name}"),
-                    span: Span::Rollout,
-                });
-            }
-            let step = step.as_ref()?;
-            let now = step.position.in_force_at.is_some()
-                && stepping::goal(draft, step.position).checks.contains(name);
-            now.then(|| Active {
+            let (place, span) = if of_steps(check) {
+                let step = step.as_ref()?;
+                let named = stepping::goal(draft, step.position).checks.contains(&check.name);
+                let now = named && step.position.in_force_at.is_some();
+                now.then(|| (format!("{trial}/{}/{}", step.number, step.digest), Span::Step))?
+            } else {
+                has_begun(draft, change, step.as_ref(), check).then(|| (trial.clone(), Span::Rollout))?
+            };
+            let question = question(draft, change, check, server.as_ref());
+            // What was measured by another question says nothing about this one, and what was only shown accuses nobody.
+            let digest = RevisionDigest::of_value(&(&question, check.mode())).short(8);
+            Some(Active {
+                key: format!("{place}/{}/{digest}", check.name),
+                begins_at: begins_at(draft, change, step.as_ref(), check),
+                question,
                 check,
-                key: format!("{trial}/{}/{}/{name}", step.number, step.digest),
-                span: Span::Step,
+                span,
             })
         })
         .collect()
+}
+
+/// Whether a check in the background is measured already: in steps from its own on, else as soon as the candidate has
+/// a ready pod.
+fn has_begun(draft: &Draft<'_>, change: &Change, step: Option<&Step<'_>>, check: &AnalysisCheck) -> bool {
+    match (step, &draft.situation.state) {
+        (Some(step), _) => match step.number.cmp(&from_step(check)) {
+            Ordering::Less => false,
+            Ordering::Equal => step.position.in_force_at.is_some(),
+            Ordering::Greater => true,
+        },
+        (None, State::Rolling(_)) => draft.counts(&change.candidate).ready > 0,
+        (None, _) => true,
+    }
+}
+
+fn from_step(check: &AnalysisCheck) -> i32 {
+    check.from_step.unwrap_or(1)
+}
+
+/// When the first measurement is due, where that is put off: after what began it, which the status knows.
+fn begins_at(
+    draft: &Draft<'_>,
+    change: &Change,
+    step: Option<&Step<'_>>,
+    check: &AnalysisCheck,
+) -> Option<Timestamp> {
+    let delay = Some(i64::from(check.initial_delay_seconds())).filter(|delay| *delay > 0)?;
+    let of_steps = draft.goals().iter().any(|goal| goal.checks.contains(&check.name));
+    let begun = match (step, &change.course, &draft.situation.state) {
+        (Some(step), _, _) if of_steps || step.number == from_step(check) => step.position.in_force_at?,
+        (None, Course::Exchange | Course::FullSize, State::Rolling(_)) => draft.situation.started_at?,
+        // It began in an earlier step; after a restart of the operator it goes on at once.
+        _ => return None,
+    };
+    Some(later(begun, delay))
 }
 
 /// The step that a rollout is in.
@@ -258,21 +309,22 @@ fn step_of<'a>(draft: &Draft<'_>, change: &'a Change) -> Option<Step<'a>> {
 
 // --- Jobs
 
-/// When and where a Job of a check runs.
+/// Where and when the Jobs of a check run.
 struct Runs {
     /// The step, or the bake as the number behind the last one.
     step: i32,
     /// The digest of what that step does.
     goal: String,
-    /// The number of the run that is due; none where none is yet.
-    due: Option<i64>,
-    /// When the next one is.
-    next: Option<Timestamp>,
+    /// When the first one is due.
+    first: Timestamp,
+    /// Seconds between two. None: there is one.
+    interval: Option<i64>,
 }
 
 /// The digest of the bake, which is no step.
 const BAKE: &str = "bake";
 
+/// None where no Jobs of checks run: between steps.
 fn runs(draft: &Draft<'_>, change: &Change, check: &AnalysisCheck) -> Option<Runs> {
     let (step, goal, since) = match (&draft.situation.state, step_of(draft, change)) {
         (State::Rolling(_), Some(step)) => (step.number, step.digest.to_owned(), step.position.in_force_at?),
@@ -282,29 +334,11 @@ fn runs(draft: &Draft<'_>, change: &Change, check: &AnalysisCheck) -> Option<Run
         }
         _ => return None,
     };
-    let first = later(since, check.initial_delay_seconds().into());
-    if first > draft.now {
-        return Some(Runs {
-            step,
-            goal,
-            due: None,
-            next: Some(first),
-        });
-    }
-    let Some(interval) = check.interval_seconds.map(|seconds| i64::from(seconds.max(1))) else {
-        return Some(Runs {
-            step,
-            goal,
-            due: Some(0),
-            next: None,
-        });
-    };
-    let due = draft.now.duration_since(first).as_secs() / interval;
     Some(Runs {
         step,
         goal,
-        due: Some(due),
-        next: Some(later(first, due.saturating_add(1).saturating_mul(interval))),
+        first: later(since, check.initial_delay_seconds().into()),
+        interval: check.interval_seconds.map(|seconds| i64::from(seconds.max(1))),
     })
 }
 
@@ -314,31 +348,49 @@ struct Run<'a> {
     name: String,
 }
 
-/// The Jobs that were due in the present step, the latest last.
-fn jobs_of<'a>(draft: &Draft<'_>, change: &'a Change, check: &AnalysisCheck, runs: &'a Runs) -> Vec<Run<'a>> {
-    let Some(due) = runs.due else {
-        return Vec::new();
-    };
-    let first = due.saturating_sub(KEPT_JOBS - 1).max(0);
-    (first..=due)
-        .map(|run| {
-            let purpose = JobPurpose::Check {
-                trial: draft.situation.trial,
-                step: runs.step,
-                goal: &runs.goal,
-                stable: &change.stable,
-                run,
-            };
-            Run {
-                name: job_name(&change.candidate, &check.name, purpose),
-                purpose,
-            }
-        })
-        .collect()
+impl Runs {
+    fn run<'a>(&'a self, draft: &Draft<'_>, change: &'a Change, check: &AnalysisCheck, run: i64) -> Run<'a> {
+        let purpose = JobPurpose::Check {
+            trial: draft.situation.trial,
+            step: self.step,
+            goal: &self.goal,
+            stable: &change.stable,
+            run,
+        };
+        Run {
+            name: job_name(&change.candidate, &check.name, purpose),
+            purpose,
+        }
+    }
+
+    /// The Jobs that there are, the first one first. They stay until the step is over.
+    fn made<'a, 'd>(
+        &'a self,
+        draft: &Draft<'d>,
+        change: &'a Change,
+        check: &AnalysisCheck,
+    ) -> Vec<(Run<'a>, &'d JobOutcome)> {
+        let observed = draft.observed;
+        (0..MOST_JOBS)
+            .map(|run| self.run(draft, change, check, run))
+            .map_while(|run| Some((&observed.jobs.get(&run.name)?.outcome, run)))
+            .map(|(outcome, run)| (run, outcome))
+            .collect()
+    }
+
+    /// When the one after so many is due. None: there is none.
+    fn due(&self, made: usize) -> Option<Timestamp> {
+        let made = i64::try_from(made).ok().filter(|made| *made < MOST_JOBS)?;
+        match self.interval {
+            None if made > 0 => None,
+            None => Some(self.first),
+            Some(interval) => Some(later(self.first, interval.saturating_mul(made))),
+        }
+    }
 }
 
-/// The Jobs of checks that are to be there: those that have run in this step, and what is due. Also a person's pause
-/// begins none.
+/// The Jobs of checks that are to be there: those that have run in this step, and what is due. A person's pause begins
+/// none.
 pub fn jobs(draft: &Draft<'_>) -> Vec<Child> {
     let Some(change) = judging::tried_out(&draft.situation.state) else {
         return Vec::new();
@@ -346,54 +398,67 @@ pub fn jobs(draft: &Draft<'_>) -> Vec<Child> {
     let Some(record) = draft.records.get(&change.candidate) else {
         return Vec::new();
     };
+    let identity = Identity::of(&draft.observed.service, draft.observed.namespace());
     let checks = checks(draft);
-    active(draft, change, &checks)
-        .iter()
-        .filter_map(|active| {
-            let template = active.check.job.as_ref()?;
-            let runs = runs(draft, change, active.check)?;
-            Some(children_of(draft, change, record, active, template, &runs))
-        })
-        .flatten()
-        .collect()
+    let mut wanted = Vec::new();
+    for active in active(draft, change, &checks) {
+        let (Some(template), Some(runs)) = (&active.check.job, runs(draft, change, active.check)) else {
+            continue;
+        };
+        let made = runs.made(draft, change, active.check);
+        let next = next_run(draft, active.check, &runs, &made)
+            .filter(|due| *due <= draft.now)
+            .and_then(|_| Some(runs.run(draft, change, active.check, i64::try_from(made.len()).ok()?)));
+        let quiet = draft.suspended() || draft.paused();
+        let all = made
+            .iter()
+            .map(|(run, _)| run)
+            .chain(next.iter().filter(|_| !quiet));
+        wanted
+            .extend(all.map(|run| render::job(&identity, record, &active.check.name, template, run.purpose)));
+    }
+    wanted
 }
 
-/// When the next Job of a check is due.
+/// When the next Job of a check is due. None while one runs, and where there is none any more.
+fn next_run(
+    draft: &Draft<'_>,
+    check: &AnalysisCheck,
+    runs: &Runs,
+    made: &[(Run<'_>, &JobOutcome)],
+) -> Option<Timestamp> {
+    // Also one of an earlier step that a person has ended.
+    let runs_one = draft.observed.children.iter().any(|((kind, name), job)| {
+        let outcome = draft.observed.jobs.get(name).map(|view| &view.outcome);
+        *kind == ChildKind::Job
+            && outcome == Some(&JobOutcome::Running)
+            && check_of(job) == Some(check.name.as_str())
+    });
+    if runs_one || made.iter().any(|(_, outcome)| **outcome == JobOutcome::Running) {
+        return None;
+    }
+    runs.due(made.len())
+}
+
+/// The check that a Job measures; none where it does something else.
+pub fn check_of(job: &LiveChild) -> Option<&str> {
+    let labels = job.object.pointer("/spec/template/metadata/labels")?;
+    labels.get(labels::CHECK)?.as_str()
+}
+
+/// When the next Job of any check is due.
 pub fn next_job(draft: &Draft<'_>) -> Option<Timestamp> {
     let change = judging::tried_out(&draft.situation.state)?;
     let checks = checks(draft);
     active(draft, change, &checks)
         .iter()
         .filter(|active| active.check.job.is_some())
-        .filter_map(|active| runs(draft, change, active.check)?.next)
+        .filter_map(|active| {
+            let runs = runs(draft, change, active.check)?;
+            let made = runs.made(draft, change, active.check);
+            next_run(draft, active.check, &runs, &made)
+        })
         .min()
-}
-
-fn children_of(
-    draft: &Draft<'_>,
-    change: &Change,
-    record: &crate::revision::Record,
-    active: &Active<'_>,
-    template: &JobTemplate,
-    runs: &Runs,
-) -> Vec<Child> {
-    let identity = Identity::of(&draft.observed.service, draft.observed.namespace());
-    let all = jobs_of(draft, change, active.check, runs);
-    let known = |run: &&Run<'_>| draft.observed.jobs.contains_key(&run.name);
-    let running = |run: &Run<'_>| {
-        let view = draft.observed.jobs.get(&run.name);
-        view.is_some_and(|view| view.outcome == JobOutcome::Running)
-    };
-    let quiet = draft.suspended() || draft.paused();
-    let due = all
-        .last()
-        .filter(|last| !known(last) && !quiet && !all.iter().any(running));
-    // One that has ended stays until the step is over: what it said counts.
-    all.iter()
-        .filter(known)
-        .chain(due)
-        .map(|run| render::job(&identity, record, &active.check.name, template, run.purpose))
-        .collect()
 }
 
 /// What the Jobs of a check in the present step say.
@@ -402,37 +467,33 @@ fn measured_by_jobs(draft: &Draft<'_>, change: &Change, check: &AnalysisCheck) -
     let Some(runs) = runs(draft, change, check) else {
         return all;
     };
-    for run in jobs_of(draft, change, check, &runs) {
-        let outcome = draft.observed.jobs.get(&run.name).map(|view| &view.outcome);
-        match outcome {
-            None | Some(JobOutcome::Running) => {}
-            Some(JobOutcome::Succeeded) => all.add(Measurement {
+    for (_, outcome) in runs.made(draft, change, check) {
+        let measurement = match outcome {
+            JobOutcome::Running => continue,
+            JobOutcome::Succeeded => Measurement {
                 outcome: Outcome::Good,
                 value: Some("Succeeded".to_owned()),
                 words: None,
-            }),
-            Some(JobOutcome::Failed(fault)) => all.add(Measurement {
+            },
+            JobOutcome::Failed(fault) => Measurement {
                 outcome: match fault.blame {
                     Blame::Candidate => Outcome::Bad,
                     Blame::Environment | Blame::Person | Blame::Superseded => Outcome::Error,
                 },
                 value: Some("Failed".to_owned()),
                 words: Some(fault.message.clone()),
-            }),
-        }
+            },
+        };
+        all.add(measurement, draft.now);
     }
     all
 }
 
-/// Whether the Job that is due in the present step is still to end.
+/// Whether a Job of the check is still to end.
 fn job_is_under_way(draft: &Draft<'_>, change: &Change, check: &AnalysisCheck) -> bool {
-    let Some(runs) = runs(draft, change, check) else {
-        return false;
-    };
-    let all = jobs_of(draft, change, check, &runs);
-    all.last().is_some_and(|last| {
-        let view = draft.observed.jobs.get(&last.name);
-        view.is_none_or(|view| view.outcome == JobOutcome::Running)
+    runs(draft, change, check).is_some_and(|runs| {
+        let made = runs.made(draft, change, check);
+        made.iter().any(|(_, outcome)| **outcome == JobOutcome::Running)
     })
 }
 
@@ -536,11 +597,14 @@ fn missing_of(draft: &Draft<'_>, change: &Change, active: &Active<'_>, end: Time
         return waits("its Job to end".to_owned());
     }
     match measured.standing(limits(check)) {
-        Standing::NotMeasured => match (active.span, &draft.situation.state) {
-            // Who says that it is measured later says that steps before do not wait for it.
-            (Span::Rollout, State::Rolling(_)) if check.initial_delay_seconds() > 0 => None,
-            _ => waits("the first measurement".to_owned()),
-        },
+        Standing::NotMeasured => {
+            let later = active.begins_at.is_some_and(|at| at > draft.now);
+            match (active.span, &draft.situation.state) {
+                // Who says that it is measured later says that steps before do not wait for it.
+                (Span::Rollout, State::Rolling(_)) if later => None,
+                _ => waits("the first measurement".to_owned()),
+            }
+        }
         Standing::Unavailable => {
             let last = measured.last().and_then(|last| last.words.as_deref());
             waits(message("it cannot be measured", last.unwrap_or_default()))
@@ -565,6 +629,9 @@ fn missing_of(draft: &Draft<'_>, change: &Change, active: &Active<'_>, end: Time
                 (Span::Rollout, NoData::Pass) => None,
             }
         }
+        Standing::Good | Standing::Tolerated if is_old(draft, change, &measured) => {
+            waits("a measurement in this step".to_owned())
+        }
         Standing::Good | Standing::Tolerated if measured.good() < wanted => {
             waits(format!("{} of {wanted} good measurements", measured.good()))
         }
@@ -574,6 +641,18 @@ fn missing_of(draft: &Draft<'_>, change: &Change, active: &Active<'_>, end: Time
         | Standing::TooManyErrors
         | Standing::TooLongNoData => None,
     }
+}
+
+/// Whether the last measurement is of another step: of less traffic, or of none.
+fn is_old(draft: &Draft<'_>, change: &Change, measured: &Measurements) -> bool {
+    let begun = match step_of(draft, change) {
+        Some(step) => step.position.in_force_at,
+        None => draft.situation.since,
+    };
+    measured
+        .last_at()
+        .zip(begun)
+        .is_some_and(|(last, begun)| last < begun)
 }
 
 /// What the end of a step or of the bake at `end` waits for by checks, in words; none: nothing, or it is not over.

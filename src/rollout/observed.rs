@@ -253,9 +253,12 @@ pub struct LiveChild {
 }
 
 impl JobView {
-    /// Whether it ended well.
-    pub fn succeeded(&self) -> bool {
-        self.outcome == JobOutcome::Succeeded
+    /// Whether it ended badly.
+    pub fn failed(&self) -> bool {
+        match self.outcome {
+            JobOutcome::Failed(_) => true,
+            JobOutcome::Running | JobOutcome::Succeeded => false,
+        }
     }
 }
 

@@ -23,7 +23,7 @@ use super::status::{self, Worth};
 use super::transition::{advance, ignore_stale_commands};
 use super::work::keeps_call;
 use crate::api::{
-    CheckVerdict, DeletionPolicy, HistoryEntry, MicroserviceStatus, Role, Webhook, annotations, labels,
+    CheckVerdict, DeletionPolicy, HistoryEntry, MicroserviceStatus, Role, Webhook, annotations,
 };
 use crate::notify::ChannelKind;
 use crate::render::{Child, ChildKind};
@@ -522,10 +522,18 @@ fn deletes(draft: &Draft<'_>, wanted: &Desired) -> Vec<Step> {
         .collect()
 }
 
-/// Whether a Job measures a check. There may be many of these.
-fn is_of_check(job: &LiveChild) -> bool {
-    let labels = job.object.pointer("/spec/template/metadata/labels");
-    labels.is_some_and(|all| all.get(labels::CHECK).is_some())
+/// Whether the Job of a check, which there may be many of, is to be read by people: it failed, and the rollout is over.
+fn is_evidence(draft: &Draft<'_>, job: &str) -> bool {
+    let failed = draft.observed.jobs.get(job).is_some_and(JobView::failed);
+    let over = match &draft.situation.state {
+        State::Steady { .. } | State::Returning(_) => true,
+        State::Fresh
+        | State::Starting { .. }
+        | State::Rolling(_)
+        | State::Promoting(_)
+        | State::Baking(_) => false,
+    };
+    failed && over
 }
 
 /// Configuration of a revision stays until its last pod is gone, copies of Secrets as long as its record, and what
@@ -549,7 +557,7 @@ fn still_needed(draft: &Draft<'_>, wanted: &Desired, kind: ChildKind, name: &str
         // What a revision's Jobs said stays to be read while it is tried, or held back.
         ChildKind::Job => {
             draft.situation.state.candidate().is_some_and(belongs)
-                && !(is_of_check(live) && draft.observed.jobs.get(name).is_some_and(JobView::succeeded))
+                && (measuring::check_of(live).is_none() || is_evidence(draft, name))
         }
         ChildKind::ControllerRevision
         | ChildKind::ServiceAccount

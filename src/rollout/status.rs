@@ -1064,6 +1064,7 @@ fn without_counts(status: &MicroserviceStatus) -> MicroserviceStatus {
             check.value = None;
             check.baseline = None;
             check.samples = 0;
+            check.message = None;
         }
     }
     for revision in &mut status.revisions {

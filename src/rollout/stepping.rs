@@ -505,7 +505,7 @@ fn end_of_step(draft: &mut Draft<'_>, change: Change, position: Position, since:
         let value = draft.named(&change.candidate).step_value(number);
         draft.done(commands::PROMOTE, value, CommandOutcome::Done);
     }
-    let cleared = judging::cleared(draft, &change) && measuring::missing(draft, &change, at).is_none();
+    let cleared = judging::cleared(draft) && measuring::missing(draft, &change, at).is_none();
     if !promoted
         && at <= draft.now
         && let Some(missing) = missing(draft, &change, &goal, at)

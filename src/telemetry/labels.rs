@@ -165,7 +165,8 @@ impl RollbackReason {
             | "SecretNotFound"
             | "ConfigMapNotFound" => Self::Configuration,
             "Unschedulable" | "QuotaExceeded" | "FailedCreate" => Self::Capacity,
-            "WorseThanStable" | "ObjectiveMissed" | "NoData" => Self::Analysis,
+            "WorseThanStable" | "ObjectiveMissed" | "NoData" | "CheckFailed" | "CheckError"
+            | "CheckWithoutData" => Self::Analysis,
             other if other.ends_with("DeadlineExceeded") => Self::Deadline,
             _ => Self::Other,
         }

@@ -25,12 +25,12 @@ impl World {
     /// As the controller room does it: what is measured already goes on.
     pub fn measure(&mut self, measures: &[Measure]) {
         let known = &mut self.memory.measuring;
-        known.retain(|_, known| measures.contains(&known.measure));
+        known.retain(|_, known| measures.iter().any(|measure| measure.asks_like(&known.measure)));
         for measure in measures {
             known.entry(measure.key.clone()).or_insert_with(|| Measuring {
                 measure: measure.clone(),
                 measured: Measurements::default(),
-                next: self.now + SignedDuration::from_secs(measure.delay_seconds.into()),
+                next: measure.begins_at.unwrap_or(self.now).max(self.now),
             });
         }
     }
@@ -46,13 +46,16 @@ impl World {
             .filter(|known| known.next <= now)
         {
             known.next = now + SignedDuration::from_secs(known.measure.interval_seconds.into());
-            let name = known.measure.key.rsplit('/').next().unwrap_or_default();
+            let name = known.measure.key.rsplit('/').nth(1).unwrap_or_default();
             if let Some(outcome) = self.findings.get(name) {
-                known.measured.add(Measurement {
-                    outcome: *outcome,
-                    value: Some("7".to_owned()),
-                    words: (*outcome != Outcome::Good).then(|| format!("{name} finds {outcome:?}")),
-                });
+                known.measured.add(
+                    Measurement {
+                        outcome: *outcome,
+                        value: Some("7".to_owned()),
+                        words: (*outcome != Outcome::Good).then(|| format!("{name} finds {outcome:?}")),
+                    },
+                    now,
+                );
                 news = true;
             }
         }

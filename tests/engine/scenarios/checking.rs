@@ -351,6 +351,90 @@ fn a_person_can_go_on_without_it() {
     assert_eq!(world.rollout().step, Some(2));
 }
 
+#[test]
+fn without_steps_it_is_measured_once_there_is_a_pod() {
+    let mut world = World::serving_spec(spec_with(
+        "a",
+        2,
+        json!({"strategy": {"analysis": {
+            "source": "None", "prometheus": {"address": "http://prometheus:9090"}, "checks": [query(json!({}))],
+        }}}),
+    ));
+    world.check_finds("p99", Outcome::Bad);
+    world.script("b", crate::cluster::Behaviour::Good(100));
+    world.image("b");
+    world.run(60);
+    assert_eq!(world.questions(), []);
+    assert_eq!(world.state(), Some(RolloutState::Rolling));
+    world.run(100);
+    world.assert_steady("a");
+    assert_eq!(cause(&world).1, "CheckFailed");
+}
+
+#[test]
+fn after_a_restart_it_is_measured_anew_before_the_step_ends() {
+    let mut world = service(json!([query(json!({"initialDelaySeconds": 30}))]), Value::Null);
+    world.check_finds("p99", Outcome::Good);
+    world.image("b");
+    in_step(&mut world, 1);
+    world.run(40);
+    world.restart();
+    world.findings.clear();
+    world.run(200);
+    assert_eq!(world.rollout().step, Some(1), "the delay was over before");
+    world.check_finds("p99", Outcome::Good);
+    world.run(200);
+    world.assert_steady("b");
+}
+
+#[test]
+fn what_was_measured_in_an_earlier_step_ends_no_later_one() {
+    let steps = json!([{"weight": 10, "durationSeconds": 10}, {"weight": 50, "durationSeconds": 10}]);
+    let mut world = service(json!([query(json!({"intervalSeconds": 100}))]), steps);
+    world.check_finds("p99", Outcome::Good);
+    world.image("b");
+    in_step(&mut world, 2);
+    world.run(50);
+    assert!(
+        world
+            .status()
+            .message
+            .unwrap()
+            .contains("p99: a measurement in this step")
+    );
+    world.run(300);
+    world.assert_steady("b");
+}
+
+#[test]
+fn what_another_query_found_accuses_nobody() {
+    let mut world = service(json!([query(json!({"mode": "DryRun"}))]), Value::Null);
+    world.check_finds("p99", Outcome::Bad);
+    world.image("b");
+    in_step(&mut world, 1);
+    world.run(20);
+    world.check_finds("p99", Outcome::Good);
+    let mended = query(json!({"prometheus": {"query": "mended", "max": "0.5"}}));
+    world.set("strategy.analysis.checks", json!([mended]));
+    world.run(300);
+    world.assert_steady("b");
+}
+
+#[test]
+fn an_outage_does_not_count_as_time_without_data() {
+    let mut world = service(json!([query(json!({"noData": "Wait"}))]), Value::Null);
+    world.check_finds("p99", Outcome::Error);
+    world.image("b");
+    in_step(&mut world, 1);
+    world.run(1000);
+    world.check_finds("p99", Outcome::NoData);
+    world.run(100);
+    assert_eq!(world.state(), Some(RolloutState::Rolling));
+    world.check_finds("p99", Outcome::Good);
+    world.run(300);
+    world.assert_steady("b");
+}
+
 fn jobs(world: &World) -> usize {
     world
         .api
@@ -418,8 +502,8 @@ fn a_job_with_an_interval_runs_again_and_never_twice_at_a_time() {
     world.run(20);
     assert_eq!(
         jobs(&world),
-        3,
-        "one was due while the first one ran, and one after it"
+        4,
+        "two were due while the first one ran, and one after it"
     );
     world.job_ends("suite", failed(Blame::Candidate));
     world.run(60);
