@@ -383,6 +383,8 @@ fn check_cases() -> Vec<Cel> {
     const SERVER: &str = "source Prometheus and checks by a query need the field prometheus with an address";
     const TEXTS: &str = "texts of a check know {{service}}, {{namespace}}, {{revision}}, {{stable}}, {{revisionPods}} and \
                          {{stablePods}}, written so and without spaces; {{ begins nothing else";
+    const RUNS: &str = "a Job runs once in a step, so count and failureLimit need intervalSeconds, and with it at most 30 times: \
+                        count is at most 30, failureLimit at most 29";
     const VALUE: &str = "a value needs equals, or else min or max or both";
     let analysis = |analysis: Value| json!({"strategy": {"analysis": analysis}});
     let one = |more: Value| {
@@ -421,6 +423,9 @@ fn check_cases() -> Vec<Cel> {
             "errorLimit, noDataLimit and noData are not for Jobs: a Job succeeds or fails",
             json!({"job": {}, "errorLimit": 1}),
         ),
+        check(RUNS, json!({"job": {}, "failureLimit": 1})),
+        check(RUNS, json!({"job": {}, "count": 2})),
+        check(RUNS, json!({"job": {}, "count": 31, "intervalSeconds": 5})),
         check(TEXTS, query(json!({"query": "up{pod=\"{{pod}}\"}"}))),
         check(TEXTS, web(json!({"url": "http://a.example/{{nobody}}"}))),
         check(TEXTS, web(json!({"method": "POST", "body": "{{nobody}}"}))),
@@ -1113,6 +1118,8 @@ fn what_the_rules_just_allow_is_admitted() {
                 "prometheus": {"address": "http://p.example:9090"},
                 "checks": [
                     {"name": "a", "job": {"command": ["a"]}},
+                    {"name": "d", "job": {}, "intervalSeconds": 5, "count": 30, "failureLimit": 29},
+                    {"name": "e", "web": {"url": "http://{{revision}}.{{namespace}}.svc:8080/ready"}},
                     {"name": "b", "web": {"url": "http://a.example/{{service}}?a={b}", "method": "POST",
                                           "body": "{\"a\": {\"b\": \"{{stablePods}}\"}}", "value": {"jsonPath": "$", "equals": ""}}},
                     {"name": "c", "prometheus": {"query": "up{pod=~\"{{revisionPods}}\"} {", "min": "-1.5",
