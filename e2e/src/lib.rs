@@ -21,6 +21,7 @@ pub mod environment;
 pub mod gateway;
 pub mod http_client;
 pub mod istio;
+pub mod judged;
 pub mod kubectl;
 pub mod load;
 pub mod manifest;

@@ -4,76 +4,60 @@
 
 use e2e::environment::say;
 use e2e::gateway::Gateway;
-use e2e::load::{Connections, Load};
+use e2e::judged::{assert_taken_back, no_requests, service, shared_trouble, traffic, twenty_equal_releases};
 use e2e::release::{by_gateway, canary, is_in_force, rollout, served_by, timed};
 use e2e::status::StatusExt;
-use e2e::{Manifest, Scenario, misbehave, prometheus, scenario};
+use e2e::{misbehave, prometheus, scenario};
 use microservice_operator::api::Blame;
 use serde_json::{Value, json};
 
-fn service(gateway: &Gateway, steps: Value) -> Manifest {
-    misbehave("web", "1.0.0")
-        .spec(json!({
-            "replicas": 4, "monitoring": {},
-            "objectives": [
-                {"name": "availability", "goodPercent": "99.9", "indicator": {"errors": {}}},
-                {"name": "speed", "goodPercent": "99", "indicator": {"latency": {"thresholdMilliseconds": 250}}},
-            ],
-        }))
-        .spec(by_gateway(gateway, "web"))
-        .spec(canary(steps))
-        .spec(json!({"strategy": {"analysis": {
-            "source": "Prometheus", "prometheus": {"address": prometheus::ADDRESS}, "intervalSeconds": 1,
-        }}}))
-}
-
-async fn traffic(gateway: &Gateway) -> Load {
-    let requests = gateway.requests("web").connections(Connections::KeptAlive);
-    served_by(&requests, "1.0.0").await;
-    requests.rate(200.0).start()
-}
-
-async fn assert_taken_back(s: &Scenario, bad: [&str; 2], objective: &str) {
-    prometheus::start();
-    let gateway = Gateway::start(s).await;
-    let first = service(&gateway, timed(&[10, 50], 60));
-    s.deploy(&first).await;
-    let load = traffic(&gateway).await;
-    s.apply(&first.version("1.1.0").env(bad[0], bad[1])).await;
-    let cause = rollout(&s.taken_back("web").await).cause.unwrap();
-    assert_eq!(cause.blame, Blame::Candidate);
-    assert!(
-        cause.message.starts_with(&format!("{objective}: ")),
-        "{}",
-        cause.message
-    );
-    load.seen_since(load.mark(), 200).await;
-    let tally = load.stop();
-    say(&format!(
-        "measured: {}: {:.2} s from the candidate's first answer to its last one, {} of {} requests failed; {}: {}",
-        s.name,
-        tally.latest["1.1.0"]
-            .duration_since(tally.first["1.1.0"])
-            .as_secs_f64(),
-        tally.failures.len(),
-        tally.sent(),
-        cause.reason,
-        cause.message
-    ));
+/// That the requests are read from Prometheus.
+fn source() -> Value {
+    json!({"monitoring": {}, "strategy": {"analysis": {
+        "source": "Prometheus", "prometheus": {"address": prometheus::ADDRESS}, "intervalSeconds": 1,
+    }}})
 }
 
 #[test]
 fn by_prometheus_a_candidate_that_fails_a_third_of_its_requests_is_found_out() {
-    scenario("prometheus-errors")
-        .real_pods()
-        .run(async |s| assert_taken_back(s, ["ERROR_PERCENT", "33"], "availability").await);
+    scenario("prometheus-errors").real_pods().run(async |s| {
+        prometheus::start();
+        let (_, message) = assert_taken_back(s, &source(), ["ERROR_PERCENT", "33"]).await;
+        assert!(message.starts_with("availability: "), "{message}");
+    });
 }
 
 #[test]
 fn by_prometheus_a_candidate_that_is_slow_is_found_out() {
-    scenario("prometheus-slow")
-        .real_pods()
-        .run(async |s| assert_taken_back(s, ["DELAY_MS", "400"], "speed").await);
+    scenario("prometheus-slow").real_pods().run(async |s| {
+        prometheus::start();
+        let (_, message) = assert_taken_back(s, &source(), ["DELAY_MS", "400"]).await;
+        assert!(message.starts_with("speed: "), "{message}");
+    });
+}
+
+#[test]
+fn by_prometheus_of_twenty_releases_as_good_as_before_none_is_taken_back() {
+    scenario("prometheus-twenty").real_pods().run(async |s| {
+        prometheus::start();
+        twenty_equal_releases(s, &source()).await;
+    });
+}
+
+#[test]
+fn by_prometheus_a_trouble_that_both_revisions_have_holds_the_release() {
+    scenario("prometheus-shared").real_pods().run(async |s| {
+        prometheus::start();
+        shared_trouble(s, &source()).await;
+    });
+}
+
+#[test]
+fn by_prometheus_without_requests_a_step_goes_on_unless_it_is_to_wait_for_them() {
+    scenario("prometheus-quiet").real_pods().run(async |s| {
+        prometheus::start();
+        no_requests(s, &source()).await;
+    });
 }
 
 #[test]
@@ -81,7 +65,7 @@ fn by_prometheus_a_candidate_as_good_as_before_is_promoted() {
     scenario("prometheus-equal").real_pods().run(async |s| {
         prometheus::start();
         let gateway = Gateway::start(s).await;
-        let first = service(&gateway, timed(&[10, 50], 15));
+        let first = service(&gateway, timed(&[10, 50], 15), &source());
         s.deploy(&first).await;
         let load = traffic(&gateway).await;
         s.apply(&first.version("1.1.0")).await;
