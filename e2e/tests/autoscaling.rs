@@ -1,7 +1,8 @@
 //! Who decides on the number of pods under autoscaling: the autoscaler, and no manifest that is applied again.
 //!
-//! There are no metrics here, so the HorizontalPodAutoscaler writes only where its bounds ask for it; `kubectl scale`,
-//! which writes the same subresource, stands in for its other decisions.
+//! Nobody has the metric that is asked for here, so the HorizontalPodAutoscaler writes only where its bounds ask for it;
+//! `kubectl scale`, which writes the same subresource, stands in for its other decisions. CPU would not do: other tests
+//! give the cluster metrics of that.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -48,7 +49,9 @@ fn manifest(replicas: Value) -> Manifest {
     podinfo("web", "1.0.0").spec(json!({
         "replicas": replicas,
         "resources": {"requests": {"cpu": "10m"}},
-        "autoscaling": {"minReplicas": 2, "maxReplicas": 8, "cpu": 80},
+        "autoscaling": {"minReplicas": 2, "maxReplicas": 8, "metrics": [{"type": "Pods", "pods": {
+            "metric": {"name": "nobody_has_this"}, "target": {"type": "AverageValue", "averageValue": "1"},
+        }}]},
     }))
 }
 
