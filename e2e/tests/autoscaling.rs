@@ -49,7 +49,8 @@ fn manifest(replicas: Value) -> Manifest {
     podinfo("web", "1.0.0").spec(json!({
         "replicas": replicas,
         "resources": {"requests": {"cpu": "10m"}},
-        "autoscaling": {"minReplicas": 2, "maxReplicas": 8, "metrics": [{"type": "Pods", "pods": {
+        // With a higher minimum it would raise a number that a manifest has reset to 1, before that is written back.
+        "autoscaling": {"minReplicas": 1, "maxReplicas": 8, "metrics": [{"type": "Pods", "pods": {
             "metric": {"name": "nobody_has_this"}, "target": {"type": "AverageValue", "averageValue": "1"},
         }}]},
     }))
