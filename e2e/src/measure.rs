@@ -12,9 +12,8 @@ use crate::environment::say;
 use crate::recorder::Sighting;
 use crate::scenario::Scenario;
 
-/// The most that may pass between the two, on a machine that does much else. The budget is one second
-/// (docs/measurements.md); a reaction that waits for anything but the events themselves takes longer than this.
-pub const BUDGET: Duration = Duration::from_secs(5);
+/// The most that may pass between the two.
+pub const BUDGET: Duration = Duration::from_secs(1);
 
 /// Measures, prints and judges how long it took from the pod's status that completes a rule to the accepted write that
 /// puts the traffic on `stable`, or scales it up where it is not warm.

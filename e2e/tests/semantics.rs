@@ -423,6 +423,7 @@ fn where_the_old_revision_has_no_ready_endpoint_a_healthy_candidate_goes_through
             "measured: {}: from the loss of the last ready endpoint to the write that gives the candidate all {took:.3} s",
             s.name
         ));
+        assert!(took < 2.0, "{took} s");
         load.stop().assert_spotless();
     });
 }

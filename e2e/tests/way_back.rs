@@ -12,6 +12,7 @@ use e2e::release::{
     ROUTE, ROUTE_OBJECT, abort, by_gateway, by_hand, by_ingress, canary, in_force, in_state, promote,
     rollout, served_by,
 };
+use e2e::scenario::revision_of;
 use e2e::status::StatusExt;
 use e2e::{Manifest, Scenario, eventually, misbehave, podinfo, scenario};
 use jiff::{SignedDuration, Timestamp};
@@ -381,8 +382,7 @@ async fn assert_left(s: &Scenario, first: &Manifest, requests: [Requests; 2], en
     let candidate = found.candidate().unwrap();
     eventually("the candidate's pods to be gone", async || {
         let pods = s.list::<Pod>().await;
-        let of = |pod: &Pod| pod.labels().get("microservice.dev/revision") == Some(&candidate);
-        match pods.iter().filter(|pod| of(pod)).count() {
+        match pods.iter().filter(|pod| revision_of(*pod) == candidate).count() {
             0 => Ok(()),
             left => Err(format!("{left} are left")),
         }

@@ -133,7 +133,7 @@ async fn measured(
 }
 
 #[test]
-fn how_soon_a_gateway_serves_weights() {
+fn a_gateway_serves_weights_within_a_second_of_their_write() {
     const CHANGES: usize = 40;
     scenario("latency-gateway").real_pods().run(async |s| {
         let gateway = Gateway::start(s).await;
@@ -145,11 +145,12 @@ fn how_soon_a_gateway_serves_weights() {
             "measured: {}: from the accepted write of weights to Traefik serving nothing else, {took}",
             s.name
         ));
+        assert!(took.longest() < 1.0, "{took:?}");
     });
 }
 
 #[test]
-fn how_soon_istio_serves_weights() {
+fn istio_serves_weights_within_two_seconds_of_their_write() {
     const CHANGES: usize = 12;
     scenario("latency-istio").real_pods().run(async |s| {
         let ingress = Ingress::open(s).await;
@@ -161,5 +162,7 @@ fn how_soon_istio_serves_weights() {
             "measured: {}: from the accepted write of weights to Envoy serving nothing else, {took}",
             s.name
         ));
+        // Istio collects changes for 100 ms, and those of other tests with them.
+        assert!(took.longest() < 2.0, "{took:?}");
     });
 }
