@@ -48,7 +48,7 @@ fn rolling_update_under_load_fails_no_request() {
             most = most.max(alive.values().filter(|is| **is).count());
         }
         assert_eq!(most, 4);
-        assert_eq!(s.find::<Deployment>(&stable).await.map(|d| d.name_any()), None);
+        s.gone::<Deployment>(&stable).await;
         say(&format!(
             "measured: rolling: {} requests over an update of 3 pods, none failed",
             tally.sent()
