@@ -688,6 +688,20 @@ fn values_that_do_not_go_together_are_refused_with_the_way_out() {
             "{words}"
         );
     }
+    for (value, names) in [
+        (
+            "--set=leaderElection.renewDeadlineSeconds=15",
+            "renewDeadlineSeconds: must be less than",
+        ),
+        (
+            "--set=leaderElection.retrySeconds=10",
+            "retrySeconds: must be less than",
+        ),
+    ] {
+        for words in refused(&[value]) {
+            assert!(words.contains(names), "{value}: {words}");
+        }
+    }
     for words in refused(&["--set=metrics.serviceMonitor.enabled=true,metrics.service.enabled=false"]) {
         assert!(words.contains("takes metrics.service.enabled: true"), "{words}");
     }

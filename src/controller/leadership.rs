@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::pin::pin;
+use std::time::Duration;
 
 use futures::StreamExt;
 use jiff::Timestamp;
@@ -19,6 +20,9 @@ use super::error::words;
 use super::request::bounded;
 use crate::leader::{Election, Next, Setback, Standing, Terms};
 use crate::telemetry::Metrics;
+
+/// How long a process that ends tries to give its Lease back.
+const GIVE_BACK: Duration = Duration::from_secs(3);
 
 /// A term of leadership, while there is one. The token is cancelled when it ends.
 pub type Term = Option<CancellationToken>;
@@ -95,9 +99,13 @@ pub async fn stand(
                 }
                 continue;
             }
-            Next::Look => in_time(&election, began, api.get_opt(&candidacy.name))
-                .await
-                .map(|found| election.saw(found, began.elapsed())),
+            Next::Look => tokio::select! {
+                // Reading leaves nothing behind: there is no need to wait for it.
+                () = leave.cancelled() => break,
+                found = in_time(&election, began, api.get_opt(&candidacy.name)) => {
+                    found.map(|found| election.saw(found, began.elapsed()))
+                }
+            },
             Next::Create(lease) => {
                 let params = PostParams::default();
                 let created = api.create(&params, &lease);
@@ -130,10 +138,15 @@ pub async fn stand(
         }
     }
     if let Some(lease) = election.released(Timestamp::now()) {
-        match bounded(api.replace(&candidacy.name, &PostParams::default(), &lease)).await {
-            Ok(_) => tracing::info!(lease = %candidacy, "the Lease is given back"),
-            Err(error) => {
+        let params = PostParams::default();
+        let replaced = api.replace(&candidacy.name, &params, &lease);
+        match tokio::time::timeout(GIVE_BACK, replaced).await {
+            Ok(Ok(_)) => tracing::info!(lease = %candidacy, "the Lease is given back"),
+            Ok(Err(error)) => {
                 tracing::warn!(lease = %candidacy, error = %words(&error), "the Lease could not be given back: it runs out by itself");
+            }
+            Err(_) => {
+                tracing::warn!(lease = %candidacy, "the Lease could not be given back in time: it runs out by itself");
             }
         }
     }
