@@ -475,12 +475,15 @@ fn each_feature_takes_its_rights_along_and_no_other_ones() {
         let without = with(&[&format!("--set=features.{feature}=false")]);
         assert_eq!(
             resources(&usual, &without),
-            expected.into_iter().map(str::to_owned).collect()
+            expected.into_iter().map(str::to_owned).collect::<BTreeSet<_>>()
         );
         assert!(without.is_subset(&usual));
     }
     let tracking = with(&["--set=features.trackSecrets=true"]);
-    assert_eq!(resources(&tracking, &usual), ["secrets".to_owned()].into());
+    assert_eq!(
+        resources(&tracking, &usual),
+        BTreeSet::from(["secrets".to_owned()])
+    );
     assert!(usual.is_subset(&tracking));
 }
 
@@ -904,7 +907,7 @@ fn alerts_fire_when_they_should() {
         .collect();
     assert_eq!(
         proven,
-        names.iter().copied().collect(),
+        names.iter().copied().collect::<BTreeSet<_>>(),
         "each alert is seen to fire"
     );
     let files = BTreeMap::from([
