@@ -150,8 +150,8 @@ pub async fn stand(
             }
         }
     }
-    election.stepped_down();
-    tell(told, &election, metrics, &candidacy);
+    metrics.stands(Standing::Standby);
+    told.send_replace(None);
 }
 
 /// A request, bounded by the end of this process' leadership too: a renewal that hangs must not be waited for beyond it.
