@@ -50,8 +50,12 @@ clippy: ## lints, warnings denied
 promtool: $(RUNNER) ## build promtool (cached outside of the tree), by which the tests try out alerts
 	ln -sfn "$$($(RUNNER) tool promtool)" e2e/cluster/bin/promtool
 
+.PHONY: helm
+helm: $(RUNNER) ## build Helm 3 and 4 (cached outside of the tree), by which the tests render the charts
+	for version in helm-3 helm-4; do ln -sfn "$$($(RUNNER) tool $$version)" e2e/cluster/bin/$$version; done
+
 .PHONY: unit
-unit: promtool ## unit, golden and property tests; generated files
+unit: promtool helm ## unit, golden and property tests; generated files
 	cargo test --locked
 
 .PHONY: cluster-build
@@ -78,6 +82,7 @@ e2e: build cluster-build-all ## scenarios on a real Kubernetes
 .PHONY: generate
 generate: build ## write the generated files anew
 	mkdir -p crds && $(OPERATOR) crds > crds/microservices.microservice.dev.yaml
+	UPDATE_CHARTS=1 cargo test --locked --test charts generated
 
 .PHONY: tools
 tools: $(RUNNER) ## check what is needed, and install the Debian packages where that is allowed

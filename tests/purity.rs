@@ -5,8 +5,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const PURE_ROOMS: [&str; 9] = [
-    "api", "revision", "render", "traffic", "health", "analysis", "notify", "rollout", "plugin",
+const PURE_ROOMS: [&str; 10] = [
+    "api", "revision", "render", "traffic", "health", "analysis", "notify", "rollout", "plugin", "leader",
 ];
 
 /// What a pure room must not name, and why.

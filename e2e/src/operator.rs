@@ -113,6 +113,24 @@ impl Operator {
         child.wait().expect("the operator ends").success()
     }
 
+    /// Freezes it: it does nothing, and its clock goes on.
+    pub fn freeze(&mut self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets it go on after [`Operator::freeze`].
+    pub fn thaw(&mut self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let child = self.child.as_ref().expect("it runs");
+        let status = Command::new("kill")
+            .args([signal, &child.id().to_string()])
+            .status();
+        assert!(status.is_ok_and(|status| status.success()), "kill {signal}");
+    }
+
     /// Starts it again after an end.
     pub async fn restart(&mut self) {
         self.kill();

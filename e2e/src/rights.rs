@@ -112,11 +112,22 @@ impl Drop for Rights {
     }
 }
 
-/// The rules that are shipped.
+/// The rules that are shipped for what the operator serves.
 pub fn shipped() -> Vec<Value> {
+    rules_of("ClusterRole")
+}
+
+/// The rules that are shipped for where it runs: those of the Lease.
+pub fn shipped_lease() -> Vec<Value> {
+    rules_of("Role")
+}
+
+fn rules_of(kind: &str) -> Vec<Value> {
     let file = repository().join("manifests/rbac.yaml");
     let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-    let role: Value = serde_saphyr::from_str(&text).expect("manifests/rbac.yaml is one object");
+    let roles: Vec<Value> = serde_saphyr::from_multiple(&text).expect("manifests/rbac.yaml is YAML");
+    let role = roles.iter().find(|role| role["kind"] == kind);
+    let role = role.expect("manifests/rbac.yaml has a ClusterRole and a Role");
     role["rules"].as_array().expect("a ClusterRole has rules").clone()
 }
 

@@ -1,10 +1,11 @@
 //! `run`: the operator itself.
 
+use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
@@ -12,8 +13,9 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::controller::{self, Scope, SecretTracking};
+use crate::controller::{self, Candidacy, LeaderElection, Scope, SecretTracking};
 use crate::http::{Endpoints, Readiness, serve};
+use crate::leader::Terms;
 use crate::telemetry::{LogFormat, Metrics, logs};
 
 /// How the operator runs. Each flag has a twin in the environment.
@@ -40,6 +42,34 @@ pub struct RunArguments {
     /// Where /metrics, /livez and /readyz are served.
     #[arg(long, env = "MICROSERVICE_METRICS_ADDRESS", default_value = "0.0.0.0:8080")]
     metrics_address: SocketAddr,
+    /// Which of several replicas acts. Auto: the one that holds a Lease, where --lease-namespace or the namespace of this pod says where that is; else this one. Disabled: this one, which must be the only one.
+    #[arg(
+        long,
+        env = "MICROSERVICE_LEADER_ELECTION",
+        value_enum,
+        default_value_t,
+        ignore_case = true
+    )]
+    leader_election: ElectionMode,
+    /// Where the Lease is. Default: POD_NAMESPACE, or in a pod its namespace.
+    #[arg(long, env = "MICROSERVICE_LEASE_NAMESPACE")]
+    lease_namespace: Option<String>,
+    /// The name of the Lease. Operators that serve different namespaces take different ones.
+    #[arg(
+        long,
+        env = "MICROSERVICE_LEASE_NAME",
+        default_value = "microservice-operator"
+    )]
+    lease_name: String,
+    /// How long others leave a Lease alone whose leader gives no sign.
+    #[arg(long, env = "MICROSERVICE_LEASE_DURATION_SECONDS", default_value_t = 15)]
+    lease_duration_seconds: u32,
+    /// How long a leader acts after its last renewal. Less than the duration.
+    #[arg(long, env = "MICROSERVICE_LEASE_RENEW_DEADLINE_SECONDS", default_value_t = 10)]
+    lease_renew_deadline_seconds: u32,
+    /// The pause between two renewals.
+    #[arg(long, env = "MICROSERVICE_LEASE_RETRY_SECONDS", default_value_t = 2)]
+    lease_retry_seconds: u32,
     /// A level, or more in the syntax of EnvFilter, for example info,kube=debug.
     #[arg(long, env = "MICROSERVICE_LOG_LEVEL", default_value = "info")]
     log_level: String,
@@ -49,6 +79,17 @@ pub struct RunArguments {
     /// The name of this instance in events. Default: the host's name.
     #[arg(long, env = "POD_NAME")]
     instance: Option<String>,
+}
+
+/// Which of several replicas acts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "PascalCase")]
+enum ElectionMode {
+    /// The one that holds the Lease, where it is known where that is.
+    #[default]
+    Auto,
+    /// This one.
+    Disabled,
 }
 
 /// Runs the operator until SIGTERM or SIGINT.
@@ -68,6 +109,7 @@ pub fn run(arguments: RunArguments) -> ExitCode {
 
 async fn operate(arguments: RunArguments) -> anyhow::Result<()> {
     use anyhow::Context as _;
+    let election = election(&arguments)?;
     let client = Client::try_from(config(&arguments).await?)?;
     let metrics = Arc::new(Metrics::new(Timestamp::now()));
     let readiness = Readiness::new();
@@ -98,6 +140,7 @@ async fn operate(arguments: RunArguments) -> anyhow::Result<()> {
         concurrency: arguments.concurrency.max(1),
         max_rollouts: arguments.max_rollouts.and_then(|most| usize::try_from(most).ok()),
         instance: arguments.instance,
+        election,
         metrics,
         readiness,
     };
@@ -106,6 +149,41 @@ async fn operate(arguments: RunArguments) -> anyhow::Result<()> {
     pages.await??;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Where the namespace of a pod is told to its containers.
+const NAMESPACE_OF_POD: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
+
+fn election(arguments: &RunArguments) -> anyhow::Result<LeaderElection> {
+    let terms = Terms::new(
+        arguments.lease_duration_seconds,
+        arguments.lease_renew_deadline_seconds,
+        arguments.lease_retry_seconds,
+    )?;
+    let namespace = match arguments.leader_election {
+        ElectionMode::Disabled => None,
+        ElectionMode::Auto => arguments
+            .lease_namespace
+            .clone()
+            .or_else(|| std::env::var("POD_NAMESPACE").ok())
+            .or_else(|| std::fs::read_to_string(NAMESPACE_OF_POD).ok())
+            .map(|namespace| namespace.trim().to_owned())
+            .filter(|namespace| !namespace.is_empty()),
+    };
+    let Some(namespace) = namespace else {
+        tracing::info!("no leader election: this must be the only replica");
+        return Ok(LeaderElection::Disabled);
+    };
+    let host = || std::env::var("HOSTNAME").unwrap_or_else(|_| "microservice-operator".to_owned());
+    let instance = arguments.instance.clone().unwrap_or_else(host);
+    // A process is told from an earlier one in the same pod: that one may still have requests under way.
+    let unique = RandomState::new().hash_one(std::process::id());
+    Ok(LeaderElection::ByLease(Candidacy {
+        namespace,
+        name: arguments.lease_name.clone(),
+        identity: format!("{instance}_{unique:016x}"),
+        terms,
+    }))
 }
 
 async fn config(arguments: &RunArguments) -> anyhow::Result<Config> {

@@ -170,6 +170,11 @@ impl Calls {
         self.lock().remove(service);
     }
 
+    /// Ends all calls of all services and forgets them.
+    pub fn end(&self) {
+        self.lock().clear();
+    }
+
     async fn run(self: Arc<Self>, service: ServiceKey, call: Call, number: u64) {
         let made = AssertUnwindSafe(self.make(&call)).catch_unwind().await;
         let outcome = match made {

@@ -201,6 +201,11 @@ impl Deliveries {
         self.lock().remove(service);
     }
 
+    /// Ends all deliveries of all services and forgets them.
+    pub fn end(&self) {
+        self.lock().clear();
+    }
+
     async fn run(self: Arc<Self>, service: ServiceKey, delivery: Delivery, number: u64) {
         let made = AssertUnwindSafe(self.deliver(&service, &delivery))
             .catch_unwind()

@@ -99,6 +99,11 @@ impl Measurers {
         }
     }
 
+    /// Ends the measurements of all services.
+    pub fn end(&self) {
+        self.lock().clear();
+    }
+
     async fn run(self: Arc<Self>, service: ServiceKey, measure: Measure) {
         let asked = Asked::new(&measure.question, &service.namespace, &self.secrets);
         if let Some(begins_at) = measure.begins_at {

@@ -56,6 +56,11 @@ impl Memory {
         self.lock().remove(service).unwrap_or_default()
     }
 
+    /// Forgets all services. Answers what was remembered.
+    pub fn forget_all(&self) -> HashMap<ServiceKey, ServiceMemory> {
+        std::mem::take(&mut *self.lock())
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ServiceKey, ServiceMemory>> {
         self.services
             .lock()

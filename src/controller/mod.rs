@@ -16,6 +16,7 @@ mod entry;
 mod error;
 mod execute;
 mod features;
+mod leadership;
 mod measuring;
 mod memory;
 mod observe;
@@ -31,4 +32,5 @@ mod streams;
 mod tls;
 mod worker;
 
+pub use leadership::{Candidacy, LeaderElection};
 pub use run::{Options, Scope, SecretTracking, run};

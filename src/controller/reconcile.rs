@@ -69,6 +69,19 @@ pub struct Context {
     pub triggers: mpsc::UnboundedSender<ServiceKey>,
 }
 
+impl Context {
+    /// Ends what goes on beside the looks, and takes back what the metrics show: another process acts now.
+    pub fn end(&self) {
+        self.calls.end();
+        self.deliveries.end();
+        self.samplers.end();
+        self.measurers.end();
+        for (key, forgotten) in self.memory.forget_all() {
+            show(self, &key, &forgotten.gauges, &Gauges::default());
+        }
+    }
+}
+
 /// What a look came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {

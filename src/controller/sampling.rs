@@ -135,6 +135,11 @@ impl Samplers {
         );
     }
 
+    /// Ends the samplers of all services.
+    pub fn end(&self) {
+        self.lock().clear();
+    }
+
     // A panic while the lock is held leaves whole entries: every change is one insert or remove.
     fn lock(&self) -> MutexGuard<'_, HashMap<ServiceKey, Running>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)

@@ -22,6 +22,15 @@ use crate::telemetry::{Metrics, ReconcileResult};
 /// How long looks that are under way may take to end when the process is told to stop: a plan is short.
 const DRAIN: Duration = Duration::from_secs(20);
 
+/// Why work ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The process is told to stop.
+    Told,
+    /// It is not this process' to do any more.
+    Lost,
+}
+
 /// Works off the queue with `look`.
 pub struct Worker<L> {
     look: L,
@@ -60,15 +69,33 @@ where
         }
     }
 
-    /// Works until `shutdown`; looks that are under way then are ended in order.
+    /// Works until `shutdown`, on which looks that are under way are ended in order, or until the `term` of leadership ends,
+    /// on which they are cut off: another process may act by then.
     pub async fn work(
         mut self,
-        mut triggered: mpsc::UnboundedReceiver<ServiceKey>,
-        shutdown: CancellationToken,
-    ) {
+        triggered: &mut mpsc::UnboundedReceiver<ServiceKey>,
+        shutdown: &CancellationToken,
+        term: &CancellationToken,
+    ) -> Ended {
+        let ended = self.until_the_end(triggered, shutdown, term).await;
+        if ended == Ended::Lost {
+            self.running.shutdown().await;
+        }
+        self.metrics.set_queue_depth(0);
+        self.metrics.set_backoff(0);
+        ended
+    }
+
+    async fn until_the_end(
+        &mut self,
+        triggered: &mut mpsc::UnboundedReceiver<ServiceKey>,
+        shutdown: &CancellationToken,
+        term: &CancellationToken,
+    ) -> Ended {
         loop {
             self.start_what_waits();
             tokio::select! {
+                () = term.cancelled() => return Ended::Lost,
                 () = shutdown.cancelled() => break,
                 Some(service) = triggered.recv() => self.queue.touch(service),
                 Some(expired) = self.wakes.next(), if !self.wakes.is_empty() => self.wake(expired.into_inner()),
@@ -76,9 +103,15 @@ where
             }
         }
         let drained = async { while self.running.join_next().await.is_some() {} };
-        if tokio::time::timeout(DRAIN, drained).await.is_err() {
-            tracing::warn!("some looks did not end in time; what they had decided is durable");
+        tokio::select! {
+            () = term.cancelled() => return Ended::Lost,
+            in_time = tokio::time::timeout(DRAIN, drained) => if in_time.is_err() {
+                tracing::warn!("some looks did not end in time; what they had decided is durable");
+                // Nothing is written after the Lease has been given back.
+                self.running.shutdown().await;
+            },
         }
+        Ended::Told
     }
 
     fn start_what_waits(&mut self) {
@@ -180,7 +213,7 @@ mod tests {
         enough: usize,
         look: impl Fn(&str, usize) -> Outcome + Send + Sync + 'static,
     ) -> Vec<(String, Occasion, Duration)> {
-        let (triggers, triggered) = mpsc::unbounded_channel();
+        let (triggers, mut triggered) = mpsc::unbounded_channel();
         for name in touched {
             triggers.send(key(name)).unwrap();
         }
@@ -207,7 +240,10 @@ mod tests {
             }
         };
         let metrics = Arc::new(Metrics::new(Timestamp::UNIX_EPOCH));
-        Worker::new(look, metrics, 2).work(triggered, shutdown).await;
+        let ended = Worker::new(look, metrics, 2)
+            .work(&mut triggered, &shutdown, &CancellationToken::new())
+            .await;
+        assert_eq!(ended, Ended::Told);
         drop(triggers);
         Arc::try_unwrap(seen).unwrap().into_inner().unwrap()
     }
@@ -232,6 +268,76 @@ mod tests {
         assert!(
             second >= Duration::from_secs(1) && second < Duration::from_millis(2200),
             "{second:?}"
+        );
+    }
+
+    /// Works on one service whose look begins and goes on for `takes`. Answers how it ended, after how long, and whether
+    /// the look came to its end.
+    async fn cut_off(
+        takes: Duration,
+        shutdown_after: Duration,
+        lost_after: Duration,
+    ) -> (Ended, Duration, bool) {
+        let (triggers, mut triggered) = mpsc::unbounded_channel();
+        triggers.send(key("a")).unwrap();
+        let finished = Arc::new(Mutex::new(false));
+        let told = Arc::clone(&finished);
+        let look = move |_: ServiceKey, _| {
+            let told = Arc::clone(&told);
+            async move {
+                tokio::time::sleep(takes).await;
+                *told.lock().unwrap() = true;
+                Outcome::Settled { wake: None }
+            }
+        };
+        let (shutdown, term) = (CancellationToken::new(), CancellationToken::new());
+        let metrics = Arc::new(Metrics::new(Timestamp::UNIX_EPOCH));
+        let began = Instant::now();
+        let ending = async {
+            let (stop, lose) = (shutdown.clone(), term.clone());
+            tokio::join!(
+                async move {
+                    tokio::time::sleep(shutdown_after).await;
+                    stop.cancel();
+                },
+                async move {
+                    tokio::time::sleep(lost_after).await;
+                    lose.cancel();
+                }
+            )
+        };
+        let work = Worker::new(look, metrics, 2).work(&mut triggered, &shutdown, &term);
+        let ended = tokio::select! {
+            ended = work => ended,
+            _ = async { ending.await; std::future::pending::<()>().await } => unreachable!(),
+        };
+        let elapsed = began.elapsed();
+        // What was cut off does not go on.
+        tokio::time::sleep(takes * 2).await;
+        (ended, elapsed, *finished.lock().unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lost_lease_cuts_off_what_is_executing_and_a_shutdown_lets_it_end() {
+        let seconds = Duration::from_secs;
+        let never = seconds(1000);
+        assert_eq!(
+            cut_off(seconds(10), never, seconds(3)).await,
+            (Ended::Lost, seconds(3), false)
+        );
+        assert_eq!(
+            cut_off(seconds(10), seconds(3), never).await,
+            (Ended::Told, seconds(10), true)
+        );
+        // Also while it ends in order.
+        assert_eq!(
+            cut_off(seconds(10), seconds(3), seconds(5)).await,
+            (Ended::Lost, seconds(5), false)
+        );
+        // And what takes too long is cut off too.
+        assert_eq!(
+            cut_off(seconds(60), seconds(3), never).await,
+            (Ended::Told, seconds(3) + DRAIN, false)
         );
     }
 

@@ -19,6 +19,7 @@ use super::{
     NotificationResult, ReconcileResult, RollbackReason, RolloutOutcome, ScrapeResult, WriteResult, WriteVerb,
 };
 use crate::api::{CheckVerdict, Phase, ReturnCause};
+use crate::leader::Standing;
 use crate::notify::ChannelKind;
 
 /// The prefix of all metrics but those of the process.
@@ -116,6 +117,7 @@ pub struct Metrics {
     notifications: Family<NotificationLabels, Counter>,
     queue_depth: Gauge,
     backoff: Gauge,
+    leader: Gauge,
 }
 
 impl Metrics {
@@ -160,6 +162,7 @@ impl Metrics {
                 "backoff_microservices",
                 "Microservices that wait for their back-off after a failure",
             ),
+            leader: register(own, "leader", "Whether this replica is the one that acts"),
             registry,
         };
         metrics.start_at_zero();
@@ -308,6 +311,14 @@ impl Metrics {
     /// How many Microservices wait for their back-off.
     pub fn set_backoff(&self, microservices: usize) {
         self.backoff.set(gauge_value(microservices));
+    }
+
+    /// Whether this process acts.
+    pub fn stands(&self, standing: Standing) {
+        self.leader.set(match standing {
+            Standing::Leader => 1,
+            Standing::Standby => 0,
+        });
     }
 
     /// All of them in the OpenMetrics text format.
@@ -628,6 +639,16 @@ mod tests {
                 "microservice_operator_check_verdicts_total{{verdict=\"{verdict}\"}} {count}"
             ))
         );
+    }
+
+    #[test]
+    fn a_replica_says_whether_it_acts() {
+        let metrics = metrics();
+        assert_eq!(lines(&metrics, "leader"), ["microservice_operator_leader 0"]);
+        metrics.stands(Standing::Leader);
+        assert_eq!(lines(&metrics, "leader"), ["microservice_operator_leader 1"]);
+        metrics.stands(Standing::Standby);
+        assert_eq!(lines(&metrics, "leader"), ["microservice_operator_leader 0"]);
     }
 
     #[test]

@@ -47,13 +47,15 @@ var (
 	kwokArtefact       = artefact{name: "kwok", module: "tools/kwok", pkg: "sigs.k8s.io/kwok/cmd/kwok"}
 	pauseArtefact      = artefact{name: "pause", module: ".", pkg: "./pause"}
 	podinfoArtefact    = artefact{name: "podinfo", module: "tools/podinfo", pkg: "github.com/stefanprodan/podinfo/cmd/podinfo"}
+	helm3Artefact      = artefact{name: "helm-3", module: "tools/helm-3", pkg: "helm.sh/helm/v3/cmd/helm"}
+	helm4Artefact      = artefact{name: "helm-4", module: "tools/helm-4", pkg: "helm.sh/helm/v4/cmd/helm"}
 	misbehaveArtefact  = artefact{name: "misbehave", module: ".", pkg: "./misbehave"}
 
 	// imageArtefacts are what the images of bundledImages hold.
 	imageArtefacts = []artefact{pauseArtefact, podinfoArtefact, misbehaveArtefact}
 
 	// toolArtefacts are what tests take without a cluster.
-	toolArtefacts = []artefact{promtoolArtefact}
+	toolArtefacts = []artefact{promtoolArtefact, helm3Artefact, helm4Artefact}
 )
 
 // testVersions are the tags of the images for tests. Their programs say which they are.
@@ -313,7 +315,11 @@ func runBuild(args []string) error {
 func runTool(args []string) error {
 	i := slices.IndexFunc(toolArtefacts, func(a artefact) bool { return len(args) == 1 && args[0] == a.name })
 	if i < 0 {
-		return errors.New("usage: cluster tool promtool")
+		names := make([]string, len(toolArtefacts))
+		for i, a := range toolArtefacts {
+			names[i] = a.name
+		}
+		return fmt.Errorf("usage: cluster tool %s", strings.Join(names, "|"))
 	}
 	c, err := openCache()
 	if err != nil {
