@@ -78,6 +78,8 @@ e2e: build cluster-build-all ## scenarios on a real Kubernetes
 .PHONY: generate
 generate: build ## write the generated files anew
 	mkdir -p crds && $(OPERATOR) crds > crds/microservices.microservice.dev.yaml
+	$(OPERATOR) argo-cd config-map > contrib/argo-cd/argocd-cm.yaml
+	$(OPERATOR) argo-cd helm-values > contrib/argo-cd/helm-values.yaml
 
 .PHONY: tools
 tools: $(RUNNER) ## check what is needed, and install the Debian packages where that is allowed
