@@ -18,7 +18,10 @@ fn the_files_for_argo_cd_are_what_the_command_prints() {
         ("contrib/argo-cd/helm-values.yaml", ArgoCdForm::HelmValues),
     ] {
         let found = std::fs::read_to_string(repository(file)).unwrap_or_default();
-        assert!(found == argo_cd(form), "{file} is out of date: run `make generate`");
+        assert!(
+            found == argo_cd(form),
+            "{file} is out of date: run `make generate`"
+        );
     }
 }
 
@@ -27,7 +30,8 @@ fn every_script_is_in_them_word_for_word() {
     let read = |form| -> Value { serde_saphyr::from_str(&argo_cd(form)).unwrap() };
     let (map, values) = (read(ArgoCdForm::ConfigMap), read(ArgoCdForm::HelmValues));
     assert_eq!(map["data"], values["configs"]["cm"]);
-    let script = |path: &str| std::fs::read_to_string(repository(&format!("{CUSTOMIZATIONS}/{path}"))).unwrap();
+    let script =
+        |path: &str| std::fs::read_to_string(repository(&format!("{CUSTOMIZATIONS}/{path}"))).unwrap();
     let health = &map["data"]["resource.customizations.health.microservice.dev_Microservice"];
     assert_eq!(*health, script("health.lua"));
     let actions = &map["data"]["resource.customizations.actions.microservice.dev_Microservice"];
@@ -36,7 +40,10 @@ fn every_script_is_in_them_word_for_word() {
     let mut named: Vec<&str> = Vec::new();
     for action in actions["definitions"].as_array().unwrap() {
         let name = action["name"].as_str().unwrap();
-        assert_eq!(action["action.lua"], script(&format!("actions/{name}/action.lua")));
+        assert_eq!(
+            action["action.lua"],
+            script(&format!("actions/{name}/action.lua"))
+        );
         named.push(name);
     }
     named.sort_unstable();

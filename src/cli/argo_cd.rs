@@ -54,7 +54,9 @@ pub fn argo_cd(form: ArgoCdForm) -> String {
     };
     text.insert_str(
         0,
-        &format!("# Made by `microservice-operator argo-cd {file}` from contrib/argo-cd; see docs/gitops.md.\n"),
+        &format!(
+            "# Made by `microservice-operator argo-cd {file}` from contrib/argo-cd; see docs/gitops.md.\n"
+        ),
     );
     let blank = " ".repeat(indent);
     let mut entry = |name: &str, content: &str| {

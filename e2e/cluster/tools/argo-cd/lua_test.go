@@ -1,4 +1,5 @@
-package main
+// Package argocd tests contrib/argo-cd.
+package argocd
 
 // The scripts of contrib/argo-cd, run by Argo CD's own Lua as its server runs those of argocd-cm: without string, math,
 // io and most of os. The tests are in the format of its resource_customizations, so that they can go upstream as they are.
