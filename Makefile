@@ -54,10 +54,11 @@ promtool: $(RUNNER) ## build promtool (cached outside of the tree), by which the
 unit: promtool ## unit, golden and property tests; generated files
 	cargo test --locked
 
+# Not from the cache of results, which does not see files beyond the module.
 .PHONY: gitops
 gitops: ## what Argo CD and Flux make of a status, by their own packages
-	cd e2e/cluster/tools/argo-cd && test -z "$$(gofmt -l . | tee /dev/stderr)" && CGO_ENABLED=0 go test ./...
-	cd e2e/cluster/tools/flux && CGO_ENABLED=0 go test ./...
+	cd e2e/cluster/tools/argo-cd && test -z "$$(gofmt -l . | tee /dev/stderr)" && CGO_ENABLED=0 go test -count=1 ./...
+	cd e2e/cluster/tools/flux && CGO_ENABLED=0 go test -count=1 ./...
 
 .PHONY: cluster-build
 cluster-build: $(RUNNER) ## build the embedded Kubernetes (cached outside of the tree)
