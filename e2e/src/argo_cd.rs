@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Once;
 
-use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
+use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use microservice_operator::api::Microservice;
 use serde_json::{Value, json};
@@ -28,8 +28,17 @@ pub fn start(s: &Scenario) {
         let file = repository().join(CUSTOMIZATIONS);
         cluster(&["addon", "argo-cd", "start"]);
         let file = file.to_string_lossy();
-        s.kubectl(&["-n", NAMESPACE, "patch", "configmap", "argocd-cm", "--type=merge", "--patch-file", &file])
-            .ok();
+        s.kubectl(&[
+            "-n",
+            NAMESPACE,
+            "patch",
+            "configmap",
+            "argocd-cm",
+            "--type=merge",
+            "--patch-file",
+            &file,
+        ])
+        .ok();
     });
 }
 
@@ -73,7 +82,10 @@ impl<'a> Application<'a> {
     /// Starts Argo CD, and an Application of these files that syncs by itself.
     pub async fn create(scenario: &'a Scenario, files: &[(&str, Value)]) -> Self {
         start(scenario);
-        let directory = cluster_dir().join("argo-cd").join("git").join(&scenario.namespace);
+        let directory = cluster_dir()
+            .join("argo-cd")
+            .join("git")
+            .join(&scenario.namespace);
         std::fs::create_dir_all(&directory).expect("a directory for the repository");
         let resource = ApiResource {
             group: "argoproj.io".to_owned(),
@@ -104,8 +116,9 @@ impl<'a> Application<'a> {
             },
         }))
         .expect("an object");
-        let created = application.api.create(&kube::api::PostParams::default(), &object);
-        created.await.expect("the Application can be made");
+        let params = PostParams::default();
+        let created = application.api.create(&params, &object).await;
+        created.expect("the Application can be made");
         application
     }
 
@@ -163,8 +176,8 @@ impl<'a> Application<'a> {
     /// Lays a patch over the Application.
     async fn patch(&self, patch: Value) {
         let params = PatchParams::default();
-        let patched = self.api.patch(self.name(), &params, &Patch::Merge(patch));
-        patched.await.expect("the Application can be patched");
+        let patched = self.api.patch(self.name(), &params, &Patch::Merge(patch)).await;
+        patched.expect("the Application can be patched");
     }
 
     /// Lets Argo CD look at the repository at once, as its webhook would.
@@ -200,7 +213,11 @@ impl<'a> Application<'a> {
             if said.last() != Some(&found) {
                 said.push(found.clone());
             }
-            if is(&found) { Ok(()) } else { Err(format!("{said:?}")) }
+            if is(&found) {
+                Ok(())
+            } else {
+                Err(format!("{said:?}"))
+            }
         })
         .await;
         said
@@ -214,7 +231,10 @@ impl<'a> Application<'a> {
             &mut before,
             json!({"apiVersion": "microservice.dev/v1alpha1", "kind": "Microservice"}),
         );
-        let program = cluster_dir().join("argo-cd").join("bin").join("argocd-run-action");
+        let program = cluster_dir()
+            .join("argo-cd")
+            .join("bin")
+            .join("argocd-run-action");
         let mut child = Command::new(program)
             .arg(repository().join(CUSTOMIZATIONS))
             .arg(action)
@@ -224,21 +244,28 @@ impl<'a> Application<'a> {
             .spawn()
             .expect("argocd-run-action can be run");
         let text = before.to_string();
-        child.stdin.take().expect("its input").write_all(text.as_bytes()).expect("it reads");
+        child
+            .stdin
+            .take()
+            .expect("its input")
+            .write_all(text.as_bytes())
+            .expect("it reads");
         let output = child.wait_with_output().expect("it ends");
         if !output.status.success() {
             return Err(String::from_utf8_lossy(&output.stderr).into_owned());
         }
         let after: Value = serde_json::from_slice(&output.stdout).expect("an object");
         let patch = json!({"metadata": {"annotations": after["metadata"]["annotations"]}});
-        self.scenario.patch::<Microservice>(name, "argocd-server", patch).await;
+        self.scenario
+            .patch::<Microservice>(name, "argocd-server", patch)
+            .await;
         Ok(())
     }
 
     /// Takes the Application away, so that it does not outlive the namespace of its objects.
     pub async fn remove(&self) {
         let name = self.object().await.name_any();
-        let params = kube::api::DeleteParams::default();
-        self.api.delete(&name, &params).await.expect("the Application can be deleted");
+        let deleted = self.api.delete(&name, &DeleteParams::default()).await;
+        deleted.expect("the Application can be deleted");
     }
 }

@@ -48,12 +48,18 @@ fn assert_stays_synced(said: &[Standing]) {
 #[test]
 fn a_canary_by_argo_cd_waits_is_promoted_and_is_taken_back_without_a_difference_to_git() {
     scenario("argo-cd").real_pods().run(async |s| {
-        let first = [("web", service(podinfo("web", "1.0.0"))), ("follower", follower("1"))];
+        let first = [
+            ("web", service(podinfo("web", "1.0.0"))),
+            ("follower", follower("1")),
+        ];
         let app = Application::create(s, &first).await;
         let record = app.record();
         let first = app.head();
         app.until("to be synced and healthy", |now| {
-            now.commit == first && now.sync == "Synced" && now.health == "Healthy" && now.operation == "Succeeded"
+            now.commit == first
+                && now.sync == "Synced"
+                && now.health == "Healthy"
+                && now.operation == "Succeeded"
         })
         .await;
         let stable = s.healthy("web").await.stable().unwrap();
@@ -85,7 +91,10 @@ fn a_canary_by_argo_cd_waits_is_promoted_and_is_taken_back_without_a_difference_
         assert!(refused.contains("disabled"), "{refused}");
         app.act("web", "promote").await.unwrap();
         app.until("to be healthy with the second version", |now| {
-            now.commit == second && now.sync == "Synced" && now.health == "Healthy" && now.operation == "Succeeded"
+            now.commit == second
+                && now.sync == "Synced"
+                && now.health == "Healthy"
+                && now.operation == "Succeeded"
         })
         .await;
         assert_eq!(version().await, "2");
@@ -95,7 +104,10 @@ fn a_canary_by_argo_cd_waits_is_promoted_and_is_taken_back_without_a_difference_
 
         // A bad version is taken back: Degraded, and its sync has failed.
         let third = app.commit(&[
-            ("web", service(podinfo("web", "2.0.0").spec(json!({"args": ["--no-such-flag"]})))),
+            (
+                "web",
+                service(podinfo("web", "2.0.0").spec(json!({"args": ["--no-such-flag"]}))),
+            ),
             ("follower", follower("3")),
         ]);
         app.refresh().await;
@@ -123,7 +135,10 @@ fn a_canary_by_argo_cd_waits_is_promoted_and_is_taken_back_without_a_difference_
         let again = s.service("web").await;
         assert_eq!(again.said().rollout.unwrap().seq, seq, "nobody asked for a retry");
         assert_eq!(again.stable().as_deref(), Some(promoted.as_str()));
-        assert!(app.act("web", "promote").await.is_err(), "there is nothing to promote");
+        assert!(
+            app.act("web", "promote").await.is_err(),
+            "there is nothing to promote"
+        );
 
         // The next commit clears it.
         let fourth = app.commit(&[
@@ -132,7 +147,10 @@ fn a_canary_by_argo_cd_waits_is_promoted_and_is_taken_back_without_a_difference_
         ]);
         app.refresh().await;
         app.until("to be healthy again", |now| {
-            now.commit == fourth && now.sync == "Synced" && now.health == "Healthy" && now.operation == "Succeeded"
+            now.commit == fourth
+                && now.sync == "Synced"
+                && now.health == "Healthy"
+                && now.operation == "Succeeded"
         })
         .await;
         assert_eq!(version().await, "4");

@@ -246,7 +246,11 @@ fn the_files_for_other_tools_are_what_the_engine_writes() {
     let mut stale = Vec::new();
     for (name, world, phase) in &all {
         if world.phase() != *phase {
-            stale.push(format!("{name} is {:?} and not {phase:?}\n{}", world.phase(), world.story()));
+            stale.push(format!(
+                "{name} is {:?} and not {phase:?}\n{}",
+                world.phase(),
+                world.story()
+            ));
         }
         let text = serde_saphyr::to_string(&object(world)).unwrap();
         let path = file(name);
