@@ -112,7 +112,8 @@ impl<'a> Application<'a> {
                     "path": ".", "targetRevision": "main",
                 },
                 "destination": {"server": "https://kubernetes.default.svc", "namespace": scenario.namespace},
-                "syncPolicy": {"automated": {"prune": true, "selfHeal": true}},
+                // By itself it tries a failed sync five times more, over minutes.
+                "syncPolicy": {"automated": {"prune": true, "selfHeal": true}, "retry": {"limit": 0}},
             },
         }))
         .expect("an object");
