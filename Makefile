@@ -14,14 +14,14 @@ PATIENCE ?= 150
 # The directory of the cluster that the e2e tests run on.
 E2E_DIR ?= /tmp/microservice-operator-e2e
 # What a real node needs, beside what is built here.
-DEBIAN_PACKAGES := containerd runc containernetworking-plugins iproute2 nftables mount python3-pip
+DEBIAN_PACKAGES := containerd runc containernetworking-plugins iproute2 nftables mount python3-pip redis-server git
 
 .PHONY: help
 help: ## list what can be done
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 .PHONY: test
-test: tools fmt-check clippy unit cluster-test e2e ## all that guards the project; CI runs this and nothing else
+test: tools fmt-check clippy unit gitops cluster-test e2e ## all that guards the project; CI runs this and nothing else
 
 .PHONY: demo
 demo: tools build ## the main job, on an embedded Kubernetes or on CONTEXT=name
@@ -58,6 +58,12 @@ helm: $(RUNNER) ## build Helm 3 and 4 (cached outside of the tree), by which the
 unit: promtool helm ## unit, golden and property tests; generated files
 	cargo test --locked
 
+# Not from the cache of results, which does not see files beyond the module.
+.PHONY: gitops
+gitops: ## what Argo CD and Flux make of a status, by their own packages
+	cd e2e/cluster/tools/argo-cd && test -z "$$(gofmt -l . | tee /dev/stderr)" && CGO_ENABLED=0 go test -count=1 ./...
+	cd e2e/cluster/tools/flux && CGO_ENABLED=0 go test -count=1 ./...
+
 .PHONY: cluster-build
 cluster-build: $(RUNNER) ## build the embedded Kubernetes (cached outside of the tree)
 	$(RUNNER) build
@@ -83,6 +89,8 @@ e2e: build cluster-build-all ## scenarios on a real Kubernetes
 generate: build ## write the generated files anew
 	mkdir -p crds && $(OPERATOR) crds > crds/microservices.microservice.dev.yaml
 	UPDATE_CHARTS=1 cargo test --locked --test charts generated
+	$(OPERATOR) argo-cd config-map > contrib/argo-cd/argocd-cm.yaml
+	$(OPERATOR) argo-cd helm-values > contrib/argo-cd/helm-values.yaml
 
 .PHONY: tools
 tools: $(RUNNER) ## check what is needed, and install the Debian packages where that is allowed

@@ -10,5 +10,6 @@ fn main() -> ExitCode {
         Command::Run(arguments) => cli::run(arguments),
         Command::Crds => cli::crds(),
         Command::Render(arguments) => cli::render(&arguments),
+        Command::ArgoCd(arguments) => cli::print_argo_cd(&arguments),
     }
 }

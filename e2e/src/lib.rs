@@ -15,6 +15,7 @@
 // A harness gives its verdict by panics.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod argo_cd;
 pub mod audit;
 pub mod custom_metrics;
 pub mod environment;

@@ -276,6 +276,10 @@ pub struct RolloutStatus {
     /// How many steps there are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of: Option<i32>,
+    /// What the annotation microservice.dev/promote is to say to end what the step waits for: its time, a person, or a
+    /// weight that its pods can only give coarsely.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promote: Option<String>,
     /// What the step does to traffic and pods, as a digest: so that an edit of the steps is noticed. "full" after the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step_digest: Option<String>,

@@ -1,6 +1,7 @@
 //! The command line: what can be asked of the operator's binary, of which all but `run` works without a cluster, and in
 //! [`plugin`] of the one for people.
 
+mod argo_cd;
 pub mod plugin;
 mod render;
 mod run;
@@ -10,6 +11,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub use argo_cd::{ArgoCdArguments, ArgoCdForm, argo_cd};
 pub use render::RenderArguments;
 pub use run::{RunArguments, run};
 
@@ -33,6 +35,13 @@ pub enum Command {
     Crds,
     /// Check Microservices in a file, and print the objects of their first deployment as YAML.
     Render(RenderArguments),
+    /// Print Argo CD's health check and actions of a Microservice as YAML.
+    ArgoCd(ArgoCdArguments),
+}
+
+/// Prints what Argo CD is to be told.
+pub fn print_argo_cd(arguments: &ArgoCdArguments) -> ExitCode {
+    print(&argo_cd(arguments.form))
 }
 
 /// Prints the CRDs.

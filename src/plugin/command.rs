@@ -105,11 +105,9 @@ pub fn order(service: &Microservice, verb: &Verb) -> Result<Order, String> {
                 }
             };
             let whole = format!("{candidate}/{}/{step}", rollout.trial);
-            // A step that ends by a person and whose weight is coarse has a word of its own for its beginning. Whether it
-            // waits for that one is in what the status says alone.
-            let coarse = format!("{whole}/coarse");
-            let begins = going_on(service).contains(&format!("promote {coarse} "));
-            let value = if begins { coarse } else { whole };
+            // A step that ends by a person and whose weight is coarse has a word of its own for its beginning: the status
+            // says which one it waits for.
+            let value = rollout.promote.clone().unwrap_or(whole);
             Ok(make(
                 annotations::PROMOTE,
                 Some(value),

@@ -315,6 +315,7 @@ impl Situation {
             course: None,
             step: None,
             of: None,
+            promote: None,
             step_digest: None,
             in_force_at: None,
             wavering_since: None,

@@ -932,6 +932,9 @@ fn rollout(draft: &Draft<'_>, wanted: &Desired) -> Option<RolloutStatus> {
     if let Some(cause) = &mut status.cause {
         cause.message = shortened(&cause.message);
     }
+    if let State::Rolling(change) = &draft.situation.state {
+        status.promote = stepping::promote_value(draft, change);
+    }
     if let State::Rolling(change) | State::Promoting(change) = &draft.situation.state {
         let deadline = stepping::deadline(draft, change);
         status.deadline = (!clock_stands(draft) && deadline < Timestamp::MAX).then_some(Time(deadline));

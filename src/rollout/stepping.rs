@@ -240,6 +240,18 @@ fn asked_to_begin(draft: &Draft<'_>, change: &Change, goal: &Goal) -> bool {
     word.is_some_and(|word| draft.asked(commands::PROMOTE, annotations::PROMOTE, &word))
 }
 
+/// What a person is to say to end what the present step waits for; nothing where there is no step to end.
+pub fn promote_value(draft: &Draft<'_>, change: &Change) -> Option<String> {
+    let Course::Steps(position) = &change.course else {
+        return None;
+    };
+    let whole = draft.named(&change.candidate).step_value(number(change)?);
+    let goal = goal(draft, position);
+    let begins = position.in_force_at.is_none() && coarse(draft, change, &goal).is_some();
+    let word = begins.then(|| coarse_word(draft, change, &goal)).flatten();
+    Some(word.unwrap_or(whole))
+}
+
 /// Whether a promote of this value is for the present step.
 pub fn is_for_step(draft: &Draft<'_>, change: &Change, value: &str) -> bool {
     let Some(number) = number(change) else {

@@ -15,5 +15,6 @@ mod operator;
 mod properties;
 mod requests;
 mod scenarios;
+mod statuses;
 mod table;
 mod world;

@@ -613,7 +613,7 @@ prop_compose! {
         let small = |number: i64| i32::try_from(number).unwrap_or(if number > 0 { i32::MAX } else { i32::MIN });
         RolloutStatus {
             checks: Vec::new(),
-            seq, trial: small(trial), state, stable, candidate, previous, step: Some(small(seq)), of: None,
+            seq, trial: small(trial), state, stable, candidate, previous, step: Some(small(seq)), of: None, promote: None,
             weight: small(trial), effective_weight: 0, started_at, step_started_at, progress_at,
             ready_high: small(ready_high), deadline: None, waiting_for: Some(words.clone()), stable_health,
             cause: blame.map(|blame| ReturnCause { blame, reason: String::new(), message: words.clone() }),

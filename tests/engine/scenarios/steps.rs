@@ -334,6 +334,7 @@ fn the_word_that_begins_a_coarse_step_does_not_end_its_pause() {
     world.until(60, "a person to be waited for", paused);
     let value = format!("{}/1/1/coarse", world.name("b"));
     assert!(world.status().message.unwrap().contains(&value));
+    assert_eq!(world.rollout().promote.as_deref(), Some(value.as_str()));
     // Longer than the deadline: nobody's fault.
     world.run(700);
     world.annotate(annotations::PROMOTE, &value);
@@ -341,6 +342,8 @@ fn the_word_that_begins_a_coarse_step_does_not_end_its_pause() {
     world.until(60, "a person to be waited for", paused);
     world.run(700);
     assert_eq!(step(&world), (1, 5), "{}", world.story());
+    assert_eq!(world.rollout().promote, Some(format!("{}/1/1", world.name("b"))));
     world.promote("b", 1, 1);
     world.until_state(RolloutState::Baking);
+    assert_eq!(world.rollout().promote, None);
 }

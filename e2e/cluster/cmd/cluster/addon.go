@@ -39,7 +39,7 @@ type addon struct {
 // addons lists all of them. It is a function since their own functions refer to it.
 func addons() map[string]addon {
 	return map[string]addon{
-		"istio": istioAddon(), "metrics": metricsAddon(), "prometheus": prometheusAddon(), "traefik": traefikAddon(),
+		"argo-cd": argoCDAddon(), "istio": istioAddon(), "metrics": metricsAddon(), "prometheus": prometheusAddon(), "traefik": traefikAddon(),
 	}
 }
 

@@ -40,6 +40,10 @@ const (
 	prometheus         = "prometheus"
 	prometheusOperator = "prometheus-operator"
 	prometheusReloader = "prometheus-reloader"
+
+	argoRedis      = "argocd-redis"
+	argoRepoServer = "argocd-repo-server"
+	argoController = "argocd-application-controller"
 )
 
 // aliases are the names that the command line takes beside the full ones.
@@ -59,6 +63,9 @@ var aliases = map[string]string{
 	prometheus:           prometheus,
 	prometheusOperator:   prometheusOperator,
 	prometheusReloader:   prometheusReloader,
+	argoRedis:            argoRedis,
+	argoRepoServer:       argoRepoServer,
+	argoController:       argoController,
 }
 
 func componentAliases() []string {

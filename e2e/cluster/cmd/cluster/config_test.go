@@ -92,6 +92,7 @@ func TestAliasesNameComponents(t *testing.T) {
 	known := components("/tmp/x", config{Mode: real, Kwok: "/kwok"})
 	for _, name := range []string{ // of addons
 		istiod, envoy, metricsServer, traefik, prometheus, prometheusOperator, prometheusReloader,
+		argoRedis, argoRepoServer, argoController,
 	} {
 		known[name] = component{}
 	}

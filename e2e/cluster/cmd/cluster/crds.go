@@ -29,6 +29,7 @@ var crdModules = map[string]crdModule{
 		"crds", "github.com/prometheus-operator/prometheus-operator", "example/prometheus-operator-crd/monitoring.coreos.com_",
 		[]string{"servicemonitors", "podmonitors", "probes", "prometheusrules", "prometheuses", "scrapeconfigs"},
 	},
+	"argo-cd": {"argo-cd", "github.com/argoproj/argo-cd/v3", "manifests/crds/", []string{"application-crd", "applicationset-crd", "appproject-crd"}},
 	// All in one file.
 	"istio": {"istio", "istio.io/istio", "manifests/charts/base/files/crd-all.gen", []string{""}},
 }

@@ -9,6 +9,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 )
@@ -97,7 +99,7 @@ func (m *manager) launch(c component) (end <-chan syscall.WaitStatus, pid int, e
 	defer null.Close()
 	child := m.reaper.start(path, append([]string{c.name}, c.args...), &os.ProcAttr{
 		Dir:   string(m.layout),
-		Env:   append(m.environment(), c.env...),
+		Env:   laidOver(m.environment(), c.env),
 		Files: []*os.File{null, output, output},
 		Sys:   &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
 	})
@@ -220,4 +222,14 @@ func lookPath(name string) (string, error) {
 		}
 	}
 	return "", fmt.Errorf("%s is not installed: `cluster doctor` says how to install it", name)
+}
+
+// laidOver returns the variables of base but for those that are in over, and those of over: of two with one name a
+// program in Go takes the first.
+func laidOver(base, over []string) []string {
+	all := slices.DeleteFunc(slices.Clone(base), func(variable string) bool {
+		name, _, _ := strings.Cut(variable, "=")
+		return slices.ContainsFunc(over, func(other string) bool { return strings.HasPrefix(other, name+"=") })
+	})
+	return append(all, over...)
 }
