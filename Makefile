@@ -78,6 +78,7 @@ e2e: build cluster-build-all ## scenarios on a real Kubernetes
 .PHONY: generate
 generate: build ## write the generated files anew
 	mkdir -p crds && $(OPERATOR) crds > crds/microservices.microservice.dev.yaml
+	$(OPERATOR) api-reference > docs/reference.md
 
 .PHONY: tools
 tools: $(RUNNER) ## check what is needed, and install the Debian packages where that is allowed

@@ -2,6 +2,7 @@
 //! [`plugin`] of the one for people.
 
 pub mod plugin;
+mod reference;
 mod render;
 mod run;
 
@@ -13,7 +14,7 @@ use clap::{Parser, Subcommand};
 pub use render::RenderArguments;
 pub use run::{RunArguments, run};
 
-use crate::api::crd_yaml;
+use crate::api::{crd, crd_yaml};
 
 /// A Kubernetes operator: one Microservice resource, every change a watched rollout that takes itself back.
 #[derive(Debug, Parser)]
@@ -31,6 +32,8 @@ pub enum Command {
     Run(RunArguments),
     /// Print the CustomResourceDefinitions as YAML.
     Crds,
+    /// Print the reference of all fields as Markdown.
+    ApiReference,
     /// Check Microservices in a file, and print the objects of their first deployment as YAML.
     Render(RenderArguments),
 }
@@ -43,6 +46,11 @@ pub fn crds() -> ExitCode {
             "the CRDs cannot be written as YAML, please report this: {error}"
         )]),
     }
+}
+
+/// Prints the reference of all fields.
+pub fn api_reference() -> ExitCode {
+    print(&reference::reference(&crd()))
 }
 
 /// Checks and renders a file.
