@@ -91,6 +91,7 @@ generate: build ## write the generated files anew
 	UPDATE_CHARTS=1 cargo test --locked --test charts generated
 	$(OPERATOR) argo-cd config-map > contrib/argo-cd/argocd-cm.yaml
 	$(OPERATOR) argo-cd helm-values > contrib/argo-cd/helm-values.yaml
+	$(OPERATOR) api-reference > docs/reference.md
 
 .PHONY: tools
 tools: $(RUNNER) ## check what is needed, and install the Debian packages where that is allowed

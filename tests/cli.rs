@@ -50,6 +50,24 @@ fn crds_prints_the_file_in_crds() {
 }
 
 #[test]
+fn api_reference_prints_the_page_in_docs() {
+    let ran = run(&["api-reference"], "");
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+    let page = std::fs::read_to_string(repository("docs/reference.md")).unwrap();
+    assert!(
+        ran.out == page,
+        "docs/reference.md is not what the CRD says: make generate"
+    );
+    // What is ours is spelled out, what is Kubernetes' is not.
+    assert!(page.contains("\n### spec.strategy.canary.steps[]\n"), "{page}");
+    assert!(!page.contains("### spec.probes.readiness"), "{page}");
+    assert!(
+        page.contains("| `image` | string | **Required.** Scope: revision."),
+        "{page}"
+    );
+}
+
+#[test]
 fn render_prints_the_objects_of_every_example() {
     for example in Example::all() {
         let file = format!("manifests/examples/{}.yaml", example.name);

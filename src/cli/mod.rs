@@ -3,6 +3,7 @@
 
 mod argo_cd;
 pub mod plugin;
+mod reference;
 mod render;
 mod run;
 
@@ -15,7 +16,7 @@ pub use argo_cd::{ArgoCdArguments, ArgoCdForm, argo_cd};
 pub use render::RenderArguments;
 pub use run::{RunArguments, run};
 
-use crate::api::crd_yaml;
+use crate::api::{crd, crd_yaml};
 
 /// A Kubernetes operator: one Microservice resource, every change a watched rollout that takes itself back.
 #[derive(Debug, Parser)]
@@ -33,6 +34,8 @@ pub enum Command {
     Run(RunArguments),
     /// Print the CustomResourceDefinitions as YAML.
     Crds,
+    /// Print the reference of all fields as Markdown.
+    ApiReference,
     /// Check Microservices in a file, and print the objects of their first deployment as YAML.
     Render(RenderArguments),
     /// Print Argo CD's health check and actions of a Microservice as YAML.
@@ -52,6 +55,11 @@ pub fn crds() -> ExitCode {
             "the CRDs cannot be written as YAML, please report this: {error}"
         )]),
     }
+}
+
+/// Prints the reference of all fields.
+pub fn api_reference() -> ExitCode {
+    print(&reference::reference(&crd()))
 }
 
 /// Checks and renders a file.
