@@ -54,9 +54,17 @@ promtool: $(RUNNER) ## build promtool (cached outside of the tree), by which the
 helm: $(RUNNER) ## build Helm 3 and 4 (cached outside of the tree), by which the tests render the charts
 	for version in helm-3 helm-4; do ln -sfn "$$($(RUNNER) tool $$version)" e2e/cluster/bin/$$version; done
 
+.PHONY: krew
+krew: $(RUNNER) ## build Krew's check of manifests (cached outside of the tree), by which a test tries the plugin's
+	ln -sfn "$$($(RUNNER) tool validate-krew-manifest)" e2e/cluster/bin/validate-krew-manifest
+
 .PHONY: unit
-unit: promtool helm ## unit, golden and property tests; generated files
+unit: promtool helm krew ## unit, golden and property tests; generated files
 	cargo test --locked
+
+.PHONY: platform-lint
+platform-lint: build helm ## what users' platforms say of the chart and of rendered services: schemas and checkov (not part of test)
+	contrib/platform-lint/run.sh
 
 # Not from the cache of results, which does not see files beyond the module.
 .PHONY: gitops

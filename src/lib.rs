@@ -14,6 +14,7 @@ pub mod plugin;
 pub mod render;
 pub mod revision;
 pub mod rollout;
+pub mod simulation;
 pub mod telemetry;
 pub mod template;
 pub mod traffic;

@@ -5,8 +5,18 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const PURE_ROOMS: [&str; 10] = [
-    "api", "revision", "render", "traffic", "health", "analysis", "notify", "rollout", "plugin", "leader",
+const PURE_ROOMS: [&str; 11] = [
+    "api",
+    "revision",
+    "render",
+    "traffic",
+    "health",
+    "analysis",
+    "notify",
+    "rollout",
+    "plugin",
+    "leader",
+    "simulation",
 ];
 
 /// What a pure room must not name, and why.

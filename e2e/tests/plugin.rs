@@ -97,10 +97,18 @@ fn a_release_is_shown_steered_and_waited_for() {
         assert!(status.contains(&pods[0].name_any()), "{status}");
         let why = run(s, &["why", "web"]).await.ok();
         assert!(why.contains("kubectl microservice promote web"), "{why}");
+        let why: Value = serde_json::from_str(&run(s, &["why", "web", "-o", "json"]).await.ok()).unwrap();
+        assert_eq!(
+            (&why["phase"], &why["rollout"]["step"]),
+            (&json!("Paused"), &json!(1))
+        );
         let listed = run(s, &["list"]).await.ok();
         assert!(listed.contains("1/2"), "{listed}");
         let diff = run(s, &["diff", "web"]).await.ok();
         assert!(diff.contains("1.0.0 -> registry.local/podinfo:1.1.0"), "{diff}");
+        let diff = run(s, &["diff", "web", "-o", "json"]).await.ok();
+        let diff: Value = serde_json::from_str(&diff).unwrap();
+        assert_eq!(diff["pods"], json!({"effect": "GoingOut", "revision": candidate}));
 
         let said = run(s, &["promote", "web"]).await.ok();
         assert!(said.contains(&format!("promote {candidate}/1/1")), "{said}");
@@ -336,6 +344,11 @@ fn bad_input_is_one_sentence_and_changes_nothing() {
         run(s, &["promote", "web"]).await.refused(3, "no rollout to promote");
         run(s, &["rollback", "web", "--to", "web-gone"]).await.refused(3, "no revision web-gone");
         run(s, &["set", "image", "web", "sidecar=a:1"]).await.refused(3, "has no container sidecar");
+        run(s, &["retry", "web"]).await.refused(3, "no ");
+        for verb in ["abort", "pause", "resume", "unfreeze"] {
+            let ran = run(s, &[verb, "web"]).await;
+            assert_eq!((ran.code, ran.err.lines().count()), (Some(3), 1), "{verb}: {ran:?}");
+        }
         let reader = Rights::new(
             Reach::Namespace(&s.namespace),
             &[json!({"apiGroups": ["microservice.dev"], "resources": ["microservices"], "verbs": ["get", "list", "watch"]})],
@@ -352,6 +365,43 @@ fn bad_input_is_one_sentence_and_changes_nothing() {
         assert!(status.contains("pods are not shown: you may not list pods"), "{status}");
         finish(as_reader(&["list", "-A"])).await.refused(3, "you may not list microservices in all namespaces");
         assert_eq!(s.service("web").await.resource_version(), before);
+    });
+}
+
+#[test]
+fn names_are_completed_by_kubectl_and_by_the_plugin() {
+    scenario("plugin-completion").run(async |s| {
+        let first = service(by_hand(&[50]));
+        let stable = s.deploy(&first).await.stable().unwrap();
+        let completed = async |words: &[&str]| {
+            let binary = environment::operator_binary().with_file_name("kubectl-microservice");
+            let mut command = Command::new(binary);
+            command.arg("__complete").args(["-n", &s.namespace]).args(words);
+            finish(command).await.ok()
+        };
+        assert_eq!(completed(&["status", "w"]).await, "web\n:4\n");
+        assert_eq!(
+            completed(&["rollback", "web", "--to", "web-"]).await,
+            format!("{stable}\n:4\n")
+        );
+        // All shells ask kubectl, which asks the executable beside the plugin.
+        let binary = environment::operator_binary().with_file_name("kubectl-microservice");
+        let path = std::env::join_paths(
+            [
+                binary.parent().unwrap().to_path_buf(),
+                environment::repository().join("packaging/completion"),
+            ]
+            .into_iter()
+            .chain(std::env::split_paths(
+                &std::env::var_os("PATH").unwrap_or_default(),
+            )),
+        );
+        let mut kubectl = Command::new(environment::kubectl_binary());
+        kubectl
+            .args(["__complete", "microservice", "-n", &s.namespace, "promote", "w"])
+            .env("PATH", path.unwrap());
+        let said = finish(kubectl).await.ok();
+        assert_eq!(said.lines().next(), Some("web"), "{said}");
     });
 }
 
@@ -374,6 +424,11 @@ fn a_plan_says_whether_pods_are_made_anew() {
         );
         let next = first.version("1.1.0");
         let planned = plan(&next).await;
+        let programs = run(s, &["plan", "-f", file.to_str().unwrap(), "-o", "json"])
+            .await
+            .ok();
+        let programs: Value = serde_json::from_str(&programs).unwrap();
+        assert_eq!(programs[0]["pods"]["effect"], "Replaced", "{programs}");
         s.apply(&next).await;
         let candidate = in_force(s, "web", 1).await.candidate().unwrap();
         assert!(

@@ -5,10 +5,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::page::{Line, Page, Span, Tone, columns, duration};
 use super::reading;
+use super::tree::Detail;
 use crate::api::{HistoryEntry, Microservice, RevisionStatus, Role};
 
 /// The page.
-pub fn history(service: &Microservice, now: Timestamp) -> Page {
+pub fn history(service: &Microservice, now: Timestamp, detail: Detail) -> Page {
     let status = reading::status(service);
     let head =
         |words: &[&str]| -> Vec<Span> { words.iter().map(|word| Span::new(Tone::Dim, word)).collect() };
@@ -16,8 +17,12 @@ pub fn history(service: &Microservice, now: Timestamp) -> Page {
         "ROLLOUT", "REVISION", "OUTCOME", "ENDED", "TOOK", "IMAGE",
     ])];
     rollouts.extend(status.history.iter().map(|entry| rollout(entry, now)));
-    let mut revisions = vec![head(&["REVISION", "ROLE", "REJECTED", "IMAGE", "CHANGES"])];
-    revisions.extend(status.revisions.iter().map(revision));
+    let mut titles = head(&["REVISION", "ROLE", "REJECTED", "IMAGE", "CHANGES"]);
+    if detail == Detail::Wide {
+        titles.extend(head(&["RENDERED BY", "DIGESTS"]));
+    }
+    let mut revisions = vec![titles];
+    revisions.extend(status.revisions.iter().map(|of| revision(of, detail)));
     let mut lines = columns(rollouts);
     lines.push(Line::default());
     lines.extend(columns(revisions));
@@ -49,13 +54,21 @@ fn rollout(entry: &HistoryEntry, now: Timestamp) -> Vec<Span> {
     ]
 }
 
-fn revision(revision: &RevisionStatus) -> Vec<Span> {
+fn revision(revision: &RevisionStatus, detail: Detail) -> Vec<Span> {
     let rejected = revision.rejected.as_ref().map(|verdict| verdict.reason.as_str());
-    vec![
+    let mut cells = vec![
         Span::plain(&revision.name),
         Span::plain(revision.role.map_or("-", Role::as_str)),
         Span::new(Tone::Bad, rejected.unwrap_or("-")),
         Span::plain(&revision.image),
         Span::new(Tone::Dim, revision.changes.as_deref().unwrap_or_default()),
-    ]
+    ];
+    match detail {
+        Detail::Usual => {}
+        Detail::Wide => cells.extend([
+            Span::plain(revision.rendered_by.as_deref().unwrap_or("-")),
+            Span::new(Tone::Dim, revision.image_ids.join(" ")),
+        ]),
+    }
+    cells
 }

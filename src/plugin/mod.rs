@@ -13,5 +13,6 @@ pub mod list;
 pub mod page;
 pub mod pods;
 pub mod reading;
+pub mod timeline;
 pub mod tree;
 pub mod why;

@@ -1,11 +1,49 @@
 //! `why`: what a service is waiting for, with the numbers, in a short paragraph.
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use serde::Serialize;
 
 use super::page::{duration, printable};
 use super::reading::{self, Sight, Standing};
 use super::tree::verdict;
 use crate::api::{Blame, CheckStatus, Microservice, Phase, RolloutStatus};
+
+/// The same for programs.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Explanation {
+    /// The namespace.
+    pub namespace: String,
+    /// The service.
+    pub name: String,
+    /// The state in one word, as far as the operator has seen the spec.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phase: Option<Phase>,
+    /// The paragraph.
+    pub why: String,
+    /// Where the rollout stands, with what it waits for and what its checks say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutStatus>,
+    /// Conditions that are not as they should be.
+    pub troubles: Vec<Condition>,
+}
+
+/// The paragraph, and what it is made from.
+pub fn explanation(service: &Microservice, now: Timestamp) -> Explanation {
+    let status = reading::status(service);
+    Explanation {
+        namespace: reading::namespace(service).to_owned(),
+        name: reading::name(service).to_owned(),
+        phase: match reading::sight(service) {
+            Sight::Behind(_) => None,
+            _ => status.phase,
+        },
+        why: why(service, now),
+        troubles: reading::troubles(&status).into_iter().cloned().collect(),
+        rollout: status.rollout,
+    }
+}
 
 /// The paragraph.
 pub fn why(service: &Microservice, now: Timestamp) -> String {

@@ -12,12 +12,12 @@ use microservice_operator::render::ChildKind;
 use microservice_operator::rollout::{
     ChildKey, EDGES, Edge, Observed, Plan, ReplicasHolder, Step, Surge, is_route,
 };
+use microservice_operator::simulation::View;
 use microservice_operator::traffic::leads_to;
 use serde_json::Value;
 
-use super::api_server::{NAME, Stored};
-use super::operator::View;
-use super::world::World;
+use super::api_server::Stored;
+use super::world::{NAME, World};
 
 /// What the laws remember of the past.
 #[derive(Clone, Debug, Default)]
@@ -54,7 +54,7 @@ fn live(rollout: &RolloutStatus) -> Vec<&str> {
 fn by_routes(world: &World, rollout: &RolloutStatus) -> bool {
     let course = rollout.course.unwrap_or_default();
     let own = |revision: &str| world.object(ChildKind::Service, revision).is_some();
-    course != RolloutCourse::Exchange && (world.gateway.splits() || live(rollout).into_iter().any(own))
+    course != RolloutCourse::Exchange && (world.gateway.splits(NAME) || live(rollout).into_iter().any(own))
 }
 
 fn disturbed(world: &World) -> bool {

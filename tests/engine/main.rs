@@ -3,12 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod api_server;
 mod checks;
-mod cluster;
 mod crashes;
 mod edges;
-mod gateway;
 mod laws;
 mod notifications;
 mod operator;
@@ -18,3 +15,5 @@ mod scenarios;
 mod statuses;
 mod table;
 mod world;
+
+use microservice_operator::simulation::{api_server, cluster, gateway};

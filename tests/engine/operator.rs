@@ -5,32 +5,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
-use microservice_operator::api::{Blame, Microservice};
-use microservice_operator::health::Fault;
-use microservice_operator::render::{ChildKind, KindPresence};
+use microservice_operator::health::JobOutcome;
 use microservice_operator::rollout::{
-    CallOutcome, ChildKey, DeliveryOutcome, Endpoints, Failure, JobView, Observed, Plan, ReplicasHolder,
-    Step, Turn, Worth, is_route, plan,
+    CallOutcome, ChildKey, DeliveryOutcome, Failure, Observed, Plan, Step, Turn, Worth, plan,
 };
-use microservice_operator::traffic::form;
+use microservice_operator::simulation::{Beside, View};
 
 use super::api_server::{Stored, WriteError};
 use super::checks::Measuring;
-use super::cluster::Pod;
 use super::laws;
 use super::requests::Counting;
 use super::world::World;
-
-/// What the caches show.
-#[derive(Clone, Debug, PartialEq)]
-pub struct View {
-    pub service: Microservice,
-    pub holder: ReplicasHolder,
-    pub objects: BTreeMap<ChildKey, Stored>,
-    pub pods: Vec<Pod>,
-    pub endpoints: Endpoints,
-    pub services: BTreeMap<String, i32>,
-}
 
 /// A part of the caches that can fall behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -97,14 +82,7 @@ const MOST_ROUNDS: usize = 12;
 
 impl World {
     fn truth(&self) -> View {
-        View {
-            service: self.api.service.clone(),
-            holder: self.api.holder.clone(),
-            objects: self.api.objects.clone(),
-            pods: self.cluster.pods.clone(),
-            endpoints: self.cluster.endpoints.clone(),
-            services: self.cluster.services.clone(),
-        }
+        View::of(&self.api, &self.cluster)
     }
 
     fn view(&self) -> View {
@@ -141,72 +119,27 @@ impl World {
 
     /// What the engine is shown.
     pub fn observed(&self) -> Observed {
-        let view = self.view();
-        let mut observed = Observed {
-            service: view.service,
-            replicas_holder: view.holder,
-            scale_failure: self.memory.scale_failure.clone(),
-            endpoints: view.endpoints,
-            service_endpoints: view.services,
-            accepted_since: self
-                .memory
-                .accepted
-                .iter()
-                .map(|(key, (_, since))| (key.clone(), *since))
-                .collect(),
-            slot: self.slot,
-            sources: self.sources.clone(),
-            failures: self.memory.failures.clone(),
-            last_status_write: self.memory.last_status_write,
-            served_kinds: self.served.clone(),
-            ..Observed::default()
+        let job = |job: &Stored| {
+            let outcome = self.jobs.get(&self.job_tag(job)).cloned();
+            outcome.unwrap_or(JobOutcome::Running)
         };
-        let uid = observed.uid().to_owned();
-        for (key, stored) in view.objects {
-            if key.0.presence() == KindPresence::Optional && !self.served.contains(&key.0) {
-                continue;
-            }
-            if key.0 == ChildKind::ControllerRevision {
-                match stored.record() {
-                    Some(record) => drop(observed.records.insert(key.1.clone(), record)),
-                    None => observed.unreadable.push(format!("{} cannot be read", key.1)),
-                }
-            }
-            if key.0 == ChildKind::Deployment {
-                let revision = stored.label("microservice.dev/revision").unwrap_or_default();
-                let failure = self.quota.get(revision).map(|message| Fault {
-                    blame: Blame::Environment,
-                    reason: "QuotaExceeded".to_owned(),
-                    message: message.clone(),
-                });
-                observed
-                    .deployments
-                    .insert(key.1.clone(), stored.deployment(failure));
-            }
-            if key.0 == ChildKind::Job {
-                let view = JobView {
-                    outcome: self
-                        .jobs
-                        .get(&self.job_tag(&stored))
-                        .cloned()
-                        .unwrap_or(microservice_operator::health::JobOutcome::Running),
-                    words: None,
-                };
-                observed.jobs.insert(key.1.clone(), view);
-            }
-            observed.children.insert(key, stored.live(&uid));
-        }
+        let beside = Beside {
+            served: &self.served,
+            quota: &self.quota,
+            job: &job,
+        };
+        let mut observed = self.view().observed(&beside);
+        let accepted = self.memory.accepted.iter();
+        observed.accepted_since = accepted.map(|(key, (_, since))| (key.clone(), *since)).collect();
+        observed.scale_failure = self.memory.scale_failure.clone();
+        observed.slot = self.slot;
+        observed.sources = self.sources.clone();
+        observed.failures = self.memory.failures.clone();
+        observed.last_status_write = self.memory.last_status_write;
         observed.calls = self.calls.clone();
         observed.deliveries = self.memory.deliveries.clone();
         observed.analysis = self.report();
         observed.measurements = self.measurements();
-        for pod in &view.pods {
-            observed
-                .pods
-                .entry(pod.revision.clone())
-                .or_default()
-                .push(pod.snapshot());
-        }
         observed
     }
 
@@ -237,37 +170,14 @@ impl World {
         if self.memory.frozen.is_some() {
             return *seen == self.view();
         }
-        seen.endpoints == self.cluster.endpoints
-            && seen.services == self.cluster.services
-            && seen.pods == self.cluster.pods
-            && seen.objects == self.api.objects
-            && seen.service == self.api.service
-    }
-
-    /// Since when each route has been accepted as it is: as the controller room does it.
-    fn notice_routes(&mut self) {
-        let uid = self.api.service.metadata.uid.clone().unwrap_or_default();
-        let view = self.view();
-        let mut accepted = BTreeMap::new();
-        for (key, stored) in view.objects.iter().filter(|(key, _)| is_route(key.0)) {
-            let live = stored.live(&uid);
-            let Some(form) = form(key.0, &live.uid, &live.object) else {
-                continue;
-            };
-            let since = match self.memory.accepted.get(key) {
-                Some((known, since)) if *known == form => *since,
-                Some(_) | None => self.now,
-            };
-            accepted.insert(key.clone(), (form, since));
-        }
-        self.memory.accepted = accepted;
+        seen.is_of(&self.api, &self.cluster)
     }
 
     /// One look: until nothing is left to do.
     pub fn reconcile(&mut self) {
         self.memory.wake = None;
         for round in 0.. {
-            self.notice_routes();
+            self.memory.accepted = self.view().accepted(&self.memory.accepted, self.now);
             self.memory.deliveries = self.deliveries();
             let observed = self.observed();
             let plan = plan(&observed, self.now);

@@ -14,11 +14,11 @@ use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use serde_json::{Value, json};
 
-use super::api_server::{NAME, Refusal};
+use super::api_server::Refusal;
 use super::cluster::Behaviour;
 use super::gateway::Taking;
 use super::operator::Part;
-use super::world::{World, spec, spec_with};
+use super::world::{NAME, World, spec, spec_with};
 
 /// Something that happens.
 #[derive(Clone, Debug)]

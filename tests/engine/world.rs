@@ -16,11 +16,14 @@ use microservice_operator::rollout::{
 use microservice_operator::traffic::leads_to;
 use serde_json::{Value, json};
 
-use super::api_server::{ApiServer, NAME, Refusal, Stored};
+use super::api_server::{ApiServer, Refusal, Stored, manifest};
 use super::cluster::{Behaviour, Cluster};
 use super::gateway::Gateway;
 use super::laws::{self, Laws};
 use super::operator::{Faults, Memory};
+
+/// The name of the service in all tests.
+pub const NAME: &str = "shop";
 
 /// One decision or more, with the states before and after.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,7 +80,7 @@ impl World {
     pub fn new(spec: Value) -> Self {
         Self {
             now: "2026-01-01T00:00:00Z".parse().unwrap(),
-            api: ApiServer::new(spec),
+            api: shop(spec),
             cluster: Cluster::default(),
             gateway: Gateway::default(),
             served: ChildKind::ALL.into_iter().collect(),
@@ -531,6 +534,20 @@ impl World {
             self.names.insert(name, alias);
         }
     }
+}
+
+/// An API server that knows the service by this spec.
+fn shop(spec: Value) -> ApiServer {
+    let holder = match spec.get("replicas") {
+        Some(_) => manifest(),
+        None => ReplicasHolder::Nobody,
+    };
+    let service = json!({
+        "apiVersion": "microservice.dev/v1alpha1", "kind": "Microservice",
+        "metadata": {"name": NAME, "namespace": "town"},
+        "spec": spec,
+    });
+    ApiServer::new(serde_json::from_value(service).unwrap(), holder)
 }
 
 /// A spec with one port, an image with this tag, and so many replicas.

@@ -2,7 +2,7 @@
 
 use microservice_operator::api::Microservice;
 use microservice_operator::plugin::advice::advice;
-use microservice_operator::plugin::difference::{Pods, Tracked, diff, plan, pods};
+use microservice_operator::plugin::difference::{Difference, Planned, Pods, Tracked, pods};
 use microservice_operator::plugin::eject;
 use microservice_operator::plugin::page::Look;
 use microservice_operator::render::{ChildKind, Companions, Identity, new_record, offline};
@@ -14,6 +14,10 @@ use crate::support::documents;
 
 fn known() -> Tracked {
     Tracked::Known(Companions::default())
+}
+
+fn to_json(value: &impl serde::Serialize) -> Value {
+    serde_json::to_value(value).unwrap()
 }
 
 fn record(service: &Microservice) -> Record {
@@ -69,17 +73,42 @@ fn plans_and_differences_in_words() {
         )],
     );
     let all = [
-        plan(Some(&frozen), Some(&stable), &new, &known(), "shop"),
-        plan(Some(&live), Some(&stable), &live, &known(), "shop"),
-        plan(None, None, &new, &known(), "shop"),
-        diff(
+        Planned::of(Some(&frozen), Some(&stable), &new, &known(), "shop").page(),
+        Planned::of(Some(&live), Some(&stable), &live, &known(), "shop").page(),
+        Planned::of(None, None, &new, &known(), "shop").page(),
+        Difference::of(
             &new,
             &stable,
             &Tracked::Unknown("you may not get configmaps".to_owned()),
-        ),
-        diff(&live, &stable, &known()),
+        )
+        .page(),
+        Difference::of(&live, &stable, &known()).page(),
     ];
     insta::assert_snapshot!("plans", all.map(|page| page.text(Look::PLAIN)).join("\n"));
+}
+
+#[test]
+fn plans_and_differences_for_programs() {
+    let live = service("healthy");
+    let stable = record(&live);
+    let new = changed("healthy", &[("/spec/image", json!("registry.example/web:1.5.0"))]);
+    let planned = to_json(&Planned::of(Some(&live), Some(&stable), &new, &known(), "shop"));
+    assert_eq!(
+        planned["pods"],
+        json!({"effect": "Replaced", "revision": record(&new).name})
+    );
+    assert_eq!(planned["changes"]["revision"].as_array().map(Vec::len), Some(1));
+    assert_eq!(planned["changes"]["operation"], json!([]));
+    let first = to_json(&Planned::of(None, None, &new, &known(), "shop"));
+    assert_eq!(
+        (&first["pods"], first.get("changes")),
+        (&json!({"effect": "Made"}), None)
+    );
+    let unknown = Tracked::Unknown("you may not get configmaps".to_owned());
+    let difference = to_json(&Difference::of(&new, &stable, &unknown));
+    assert_eq!(difference["stable"], json!(stable.name));
+    assert_eq!(difference["pods"], json!({"effect": "ReplacedUnnamed"}));
+    assert_eq!(difference["unknown"], json!("you may not get configmaps"));
 }
 
 #[test]

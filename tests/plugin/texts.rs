@@ -4,7 +4,7 @@ use microservice_operator::plugin::history::history;
 use microservice_operator::plugin::list::{Reach, list};
 use microservice_operator::plugin::page::{Colour, Look, Signs};
 use microservice_operator::plugin::tree::{Detail, Pods, Scene, tree};
-use microservice_operator::plugin::why::why;
+use microservice_operator::plugin::why::{explanation, why};
 
 use crate::fixtures::{ALL, NOW, read, service};
 
@@ -72,7 +72,19 @@ fn why_in_a_paragraph() {
 }
 
 #[test]
+fn why_for_programs() {
+    let of = |name| serde_json::to_value(explanation(&service(name), NOW.parse().unwrap())).unwrap();
+    let paused = of("paused");
+    assert_eq!(paused["phase"], "Paused");
+    assert!(paused["rollout"]["step"].is_i64(), "{paused}");
+    assert!(paused["why"].as_str().unwrap().contains("To go on"), "{paused}");
+    // What the status says of an older spec is not said of this one.
+    assert_eq!(of("unseen").get("phase"), None);
+}
+
+#[test]
 fn the_past() {
-    let page = history(&service("healthy"), NOW.parse().unwrap());
-    insta::assert_snapshot!("history", page.text(Look::PLAIN));
+    let page = |detail| history(&service("healthy"), NOW.parse().unwrap(), detail).text(Look::PLAIN);
+    insta::assert_snapshot!("history", page(Detail::Usual));
+    insta::assert_snapshot!("history-wide", page(Detail::Wide));
 }

@@ -19,6 +19,7 @@ use super::Arguments;
 use super::connection::Place;
 use super::terminal;
 use super::trouble::Trouble;
+use crate::api::Microservice;
 use crate::plugin::page::printable;
 
 /// The shells that there is completion for.
@@ -53,6 +54,29 @@ pub fn names() -> ArgValueCandidates {
                 .list_metadata(&ListParams::default().limit(MOST))
                 .await;
             Some(found.ok()?.items.iter().map(ResourceExt::name_any).collect())
+        })
+    })
+}
+
+/// Names of revisions of the service that the line names; of all services of the namespace where it names none.
+pub fn revisions() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        from_cluster(async |place: Place| {
+            let connection = place.connect().await.ok()?;
+            let found = connection
+                .services()
+                .list(&ListParams::default().limit(MOST))
+                .await;
+            let services = found.ok()?.items;
+            let words: Vec<String> = std::env::args().collect();
+            let named = |service: &&Microservice| words.contains(&service.name_any());
+            let meant: Vec<&Microservice> = match services.iter().any(|service| named(&service)) {
+                true => services.iter().filter(named).collect(),
+                false => services.iter().collect(),
+            };
+            let statuses = meant.into_iter().filter_map(|service| service.status.as_ref());
+            let revisions = statuses.flat_map(|status| &status.revisions);
+            Some(revisions.map(|revision| revision.name.clone()).collect())
         })
     })
 }

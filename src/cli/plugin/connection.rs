@@ -7,7 +7,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 
 use super::completion;
-use super::trouble::{Asked, Trouble, chain};
+use super::trouble::{self, Asked, Trouble, chain};
 use crate::api::Microservice;
 use crate::plugin::hand_over::Way;
 
@@ -113,7 +113,20 @@ impl Connection {
     /// # Errors
     /// Where it cannot be read.
     pub async fn service(&self, name: &str) -> Result<Microservice, Trouble> {
-        let found = self.services().get(name).await;
-        found.map_err(|error| self.asked("get", name).failed(&error))
+        match self.services().get(name).await {
+            Ok(service) => Ok(service),
+            Err(error) => Err(self.explained(&self.asked("get", name), &error).await),
+        }
+    }
+
+    /// What an error means. Where the server does not know Microservices, it is asked how old it is.
+    pub async fn explained(&self, asked: &Asked<'_>, error: &kube::Error) -> Trouble {
+        if trouble::knows_none(error)
+            && let Ok(version) = self.client.apiserver_version().await
+            && let Some(old) = trouble::too_old(&version.major, &version.minor)
+        {
+            return old;
+        }
+        asked.failed(error)
     }
 }

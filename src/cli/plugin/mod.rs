@@ -4,6 +4,7 @@ mod completion;
 mod connection;
 mod ejecting;
 mod offline;
+mod simulating;
 mod terminal;
 mod trouble;
 mod watching;
@@ -22,6 +23,7 @@ use serde_json::json;
 
 use self::connection::{Connection, Place};
 use self::ejecting::EjectArguments;
+use self::simulating::SimulateArguments;
 use self::terminal::When;
 use self::trouble::Trouble;
 use crate::api::names::is_service_name;
@@ -65,7 +67,7 @@ enum Request {
     /// List services
     List(ListArguments),
     /// Say what a service is waiting for, with the numbers
-    Why(Named),
+    Why(Shown),
     /// Wait for the end of a rollout, or for a place in it: 0 reached, 1 rolled back or degraded, 2 timed out
     Wait(WaitArguments),
     /// End the wait of the present step
@@ -96,7 +98,7 @@ enum Request {
     /// Show the rollouts that ended, and the revisions that can be returned to
     History(HistoryArguments),
     /// Show what differs between the spec and the stable revision
-    Diff(Named),
+    Diff(Shown),
     /// Show what the pods of a role write; further arguments are kubectl's
     Logs(HandOverArguments),
     /// Run a command in a pod of a role; further arguments are kubectl's
@@ -109,8 +111,10 @@ enum Request {
     Render(FileArguments),
     /// Check a file, and say what may surprise, without a cluster
     Lint(FileArguments),
+    /// Play the rollout of a file in virtual time, with what you want to go wrong, without a cluster
+    Simulate(SimulateArguments),
     /// Say what a file would change, and whether it would make pods anew
-    Plan(FileArguments),
+    Plan(PlanArguments),
     /// Print a script that teaches a shell completion
     Completion {
         /// The shell
@@ -123,6 +127,15 @@ struct Named {
     /// The service
     #[arg(value_parser = service_name, add = completion::names())]
     name: String,
+}
+
+#[derive(Args, Debug)]
+struct Shown {
+    #[command(flatten)]
+    named: Named,
+    /// How it is printed
+    #[arg(short, long, value_enum)]
+    output: Option<Format>,
 }
 
 #[derive(Args, Debug)]
@@ -149,6 +162,26 @@ enum Output {
     Yaml,
     /// With more columns.
     Wide,
+}
+
+/// How something is printed for programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// As JSON.
+    Json,
+    /// As YAML.
+    Yaml,
+}
+
+impl Output {
+    /// For programs; none for people.
+    fn format(self) -> Option<Format> {
+        match self {
+            Self::Json => Some(Format::Json),
+            Self::Yaml => Some(Format::Yaml),
+            Self::Wide => None,
+        }
+    }
 }
 
 #[derive(Args, Debug)]
@@ -220,7 +253,7 @@ struct RollbackArguments {
     #[command(flatten)]
     said: Said,
     /// The revision to go back to: its name, or the end of it
-    #[arg(long, value_name = "REVISION")]
+    #[arg(long, value_name = "REVISION", add = completion::revisions())]
     to: Option<String>,
 }
 
@@ -238,7 +271,7 @@ struct ExpediteArguments {
     #[command(flatten)]
     said: Said,
     /// A revision or an image. Default: the image of the spec
-    #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new(), add = completion::revisions())]
     what: Option<String>,
 }
 
@@ -281,6 +314,15 @@ struct FileArguments {
     /// The file, with one or more Microservices and what they track; - reads standard input
     #[arg(short, long, value_name = "FILE")]
     filename: PathBuf,
+}
+
+#[derive(Args, Debug)]
+struct PlanArguments {
+    #[command(flatten)]
+    file: FileArguments,
+    /// How it is printed
+    #[arg(short, long, value_enum)]
+    output: Option<Format>,
 }
 
 /// How it ended.
@@ -378,6 +420,7 @@ async fn run(arguments: &Arguments) -> Result<Outcome, Trouble> {
     match &arguments.request {
         Request::Render(file) => return render(file, &arguments.place),
         Request::Lint(file) => return offline::lint(&file.filename),
+        Request::Simulate(asked) => return simulating::simulate(asked, look),
         Request::Completion { shell } => {
             terminal::write(&completion::script(*shell)?)?;
             return Ok(Outcome::Done);
@@ -389,9 +432,13 @@ async fn run(arguments: &Arguments) -> Result<Outcome, Trouble> {
     match &arguments.request {
         Request::Status(asked) => status(connection, asked, look).await,
         Request::List(asked) => listed(connection, asked, look).await,
-        Request::Why(named) => {
-            let service = connection.service(&named.name).await?;
-            terminal::write(&format!("{}\n", why::why(&service, Timestamp::now())))?;
+        Request::Why(asked) => {
+            let service = connection.service(&asked.named.name).await?;
+            let now = Timestamp::now();
+            if let Some(format) = asked.output {
+                return print_as(format, &why::explanation(&service, now));
+            }
+            terminal::write(&format!("{}\n", why::why(&service, now)))?;
             Ok(Outcome::Done)
         }
         Request::Wait(asked) => {
@@ -418,13 +465,15 @@ async fn run(arguments: &Arguments) -> Result<Outcome, Trouble> {
         Request::Expedite(asked) => say(connection, &asked.said, Verb::Expedite(asked.what.clone())).await,
         Request::Set(SetWhat::Image { named, change }) => image(connection, &named.name, change).await,
         Request::History(asked) => past(connection, asked, look).await,
-        Request::Diff(named) => offline::diff(connection, &named.name, look).await,
+        Request::Diff(asked) => offline::diff(connection, &asked.named.name, asked.output, look).await,
         Request::Logs(asked) => hand_over(connection, arguments, asked, Task::Logs).await,
         Request::Exec(asked) => hand_over(connection, arguments, asked, Task::Exec).await,
         Request::PortForward(asked) => hand_over(connection, arguments, asked, Task::PortForward).await,
         Request::Eject(asked) => ejecting::eject(connection, asked).await,
-        Request::Plan(file) => offline::plan(connection, &file.filename, look).await,
-        Request::Render(_) | Request::Lint(_) | Request::Completion { .. } => Ok(Outcome::Done),
+        Request::Plan(asked) => offline::plan(connection, &asked.file.filename, asked.output, look).await,
+        Request::Render(_) | Request::Lint(_) | Request::Simulate(_) | Request::Completion { .. } => {
+            Ok(Outcome::Done)
+        }
     }
 }
 
@@ -446,13 +495,11 @@ fn render(file: &FileArguments, place: &Place) -> Result<Outcome, Trouble> {
     }
 }
 
-fn print_as<T: Serialize>(output: Output, object: &T) -> Result<Outcome, Trouble> {
+fn print_as<T: Serialize>(format: Format, object: &T) -> Result<Outcome, Trouble> {
     let broken = |error: &dyn std::error::Error| Trouble::from(format!("it cannot be printed: {error}"));
-    let text = match output {
-        Output::Yaml => serde_saphyr::to_string(object).map_err(|error| broken(&error))?,
-        Output::Json | Output::Wide => {
-            serde_json::to_string_pretty(object).map_err(|error| broken(&error))? + "\n"
-        }
+    let text = match format {
+        Format::Yaml => serde_saphyr::to_string(object).map_err(|error| broken(&error))?,
+        Format::Json => serde_json::to_string_pretty(object).map_err(|error| broken(&error))? + "\n",
     };
     terminal::write(&text)?;
     Ok(Outcome::Done)
@@ -483,8 +530,8 @@ async fn status(connection: &Connection, asked: &StatusArguments, look: Look) ->
         return watching::status(connection, name, detail, look).await;
     }
     let service = connection.service(name).await?;
-    if let Some(output @ (Output::Json | Output::Yaml)) = asked.output {
-        return print_as(output, &service);
+    if let Some(format) = asked.output.and_then(Output::format) {
+        return print_as(format, &service);
     }
     let pods = watching::pods(connection, name).await;
     let scene = Scene {
@@ -510,10 +557,16 @@ async fn listed(connection: &Connection, asked: &ListArguments, look: Look) -> R
     let found = watching::services(connection, reach)
         .list(&ListParams::default())
         .await;
-    let found = found.map_err(|error| watching::asked_all(connection, reach, "list").failed(&error))?;
-    if let Some(output @ (Output::Json | Output::Yaml)) = asked.output {
+    let found = match found {
+        Ok(found) => found,
+        Err(error) => {
+            let asked = watching::asked_all(connection, reach, "list");
+            return Err(connection.explained(&asked, &error).await);
+        }
+    };
+    if let Some(format) = asked.output.and_then(Output::format) {
         return print_as(
-            output,
+            format,
             &json!({"apiVersion": "v1", "kind": "List", "items": found.items}),
         );
     }
@@ -532,14 +585,15 @@ async fn listed(connection: &Connection, asked: &ListArguments, look: Look) -> R
 
 async fn past(connection: &Connection, asked: &HistoryArguments, look: Look) -> Result<Outcome, Trouble> {
     let service = connection.service(&asked.named.name).await?;
-    if let Some(output @ (Output::Json | Output::Yaml)) = asked.output {
+    if let Some(format) = asked.output.and_then(Output::format) {
         let status = service.status.unwrap_or_default();
         return print_as(
-            output,
+            format,
             &json!({"history": status.history, "revisions": status.revisions}),
         );
     }
-    terminal::write(&history::history(&service, Timestamp::now()).text(look))?;
+    let page = history::history(&service, Timestamp::now(), detail(asked.output));
+    terminal::write(&page.text(look))?;
     Ok(Outcome::Done)
 }
 

@@ -9,11 +9,11 @@ use serde_json::Value;
 
 use super::connection::Connection;
 use super::trouble::{Asked, Trouble};
-use super::{Outcome, note, terminal};
+use super::{Format, Outcome, note, print_as, terminal};
 use crate::api::Microservice;
 use crate::cli::render;
 use crate::plugin::advice::advice;
-use crate::plugin::difference::{self, Tracked};
+use crate::plugin::difference::{Difference, Planned, Tracked};
 use crate::plugin::page::Look;
 use crate::plugin::reading;
 use crate::render::Companions;
@@ -21,12 +21,18 @@ use crate::revision::{Record, SourceKind, sources};
 use crate::validate;
 
 /// The Microservices of a file, with the documents that they came from.
-struct File {
-    documents: Vec<Value>,
-    services: Vec<Microservice>,
+pub struct File {
+    /// All documents.
+    pub documents: Vec<Value>,
+    /// Those that are Microservices.
+    pub services: Vec<Microservice>,
 }
 
-fn read(path: &Path) -> Result<File, Vec<String>> {
+/// Reads and checks a file.
+///
+/// # Errors
+/// With a line for everything that is wrong with it.
+pub fn read(path: &Path) -> Result<File, Vec<String>> {
     let documents = render::open(path)?;
     let described = documents
         .iter()
@@ -86,7 +92,12 @@ pub fn lint(path: &Path) -> Result<Outcome, Trouble> {
 }
 
 /// `plan`.
-pub async fn plan(connection: &Connection, path: &Path, look: Look) -> Result<Outcome, Trouble> {
+pub async fn plan(
+    connection: &Connection,
+    path: &Path,
+    output: Option<Format>,
+    look: Look,
+) -> Result<Outcome, Trouble> {
     let file = match read(path) {
         Ok(file) => file,
         Err(problems) => {
@@ -94,7 +105,7 @@ pub async fn plan(connection: &Connection, path: &Path, look: Look) -> Result<Ou
             return Ok(Outcome::Refused);
         }
     };
-    let mut text = String::new();
+    let mut planned = Vec::new();
     for new in &file.services {
         let namespace = new.metadata.namespace.as_deref().unwrap_or(&connection.namespace);
         let there = Connection {
@@ -111,21 +122,39 @@ pub async fn plan(connection: &Connection, path: &Path, look: Look) -> Result<Ou
             None => None,
         };
         let tracked = tracked(&there, new, near).await;
-        let page = difference::plan(live.as_ref(), record.as_ref(), new, &tracked, namespace);
-        text.push_str(&page.text(look));
+        planned.push(Planned::of(
+            live.as_ref(),
+            record.as_ref(),
+            new,
+            &tracked,
+            namespace,
+        ));
     }
-    terminal::write(&text)?;
+    if let Some(format) = output {
+        return print_as(format, &planned);
+    }
+    let pages: Vec<String> = planned.iter().map(|one| one.page().text(look)).collect();
+    terminal::write(&pages.concat())?;
     Ok(Outcome::Done)
 }
 
 /// `diff`.
-pub async fn diff(connection: &Connection, name: &str, look: Look) -> Result<Outcome, Trouble> {
+pub async fn diff(
+    connection: &Connection,
+    name: &str,
+    output: Option<Format>,
+    look: Look,
+) -> Result<Outcome, Trouble> {
     let service = connection.service(name).await?;
     let Some(record) = stable_record(connection, &service).await? else {
         return Err(format!("{name} has no stable revision yet, so there is nothing to compare with").into());
     };
     let tracked = tracked(connection, &service, Companions::default()).await;
-    terminal::write(&difference::diff(&service, &record, &tracked).text(look))?;
+    let difference = Difference::of(&service, &record, &tracked);
+    if let Some(format) = output {
+        return print_as(format, &difference);
+    }
+    terminal::write(&difference.page().text(look))?;
     Ok(Outcome::Done)
 }
 

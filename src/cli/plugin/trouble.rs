@@ -108,6 +108,35 @@ impl Asked<'_> {
     }
 }
 
+/// The oldest Kubernetes that serves Microservices, as in the charts.
+const OLDEST: (u32, u32) = (1, 33);
+
+/// Whether it says that the server does not know Microservices at all.
+pub fn knows_none(error: &kube::Error) -> bool {
+    let kube::Error::Api(status) = error else {
+        return false;
+    };
+    let named = status
+        .details
+        .as_ref()
+        .is_some_and(|details| !details.name.is_empty());
+    status.code == 404 && !named
+}
+
+/// What it means that a server of this version does not know Microservices; none where the version is not why.
+pub fn too_old(major: &str, minor: &str) -> Option<Trouble> {
+    // Some vendors write 30+.
+    let number = |text: &str| text.trim_end_matches('+').parse::<u32>().ok();
+    let found = (number(major)?, number(minor)?);
+    (found < OLDEST).then(|| {
+        format!(
+            "this cluster runs Kubernetes {}.{}, and Microservices need {}.{} or newer: upgrade it, or check --context",
+            found.0, found.1, OLDEST.0, OLDEST.1
+        )
+        .into()
+    })
+}
+
 /// An error with those below it, each once.
 pub fn chain(error: &dyn Error) -> String {
     let mut words = error.to_string();
@@ -156,6 +185,22 @@ mod tests {
             said(&status(404, "404 page not found", ""), "get"),
             "this cluster does not know Microservices: install the operator with its CRDs, or check --context"
         );
+    }
+
+    #[test]
+    fn an_old_server_is_called_old() {
+        let words = too_old("1", "27+").unwrap().0;
+        assert!(
+            words.contains("Kubernetes 1.27") && words.contains("1.33 or newer"),
+            "{words}"
+        );
+        assert_eq!(
+            [too_old("1", "33"), too_old("2", "0"), too_old("", "x")],
+            [None, None, None]
+        );
+        assert!(knows_none(&status(404, "404 page not found", "")));
+        assert!(!knows_none(&status(404, "not found", "web")));
+        assert!(!knows_none(&status(403, "", "")));
     }
 
     #[test]

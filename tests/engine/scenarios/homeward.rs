@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::routes::{canary, gateway, istio, nginx, routed, shares};
 use crate::cluster::Behaviour;
-use crate::world::{World, spec_with};
+use crate::world::{NAME, World, spec_with};
 
 fn ways() -> [Value; 3] {
     [gateway(), istio(), nginx()]
@@ -166,7 +166,11 @@ fn a_moment_without_the_stable_revision_costs_none_of_its_pods() {
             assert_eq!(world.asked("a"), before, "{}", world.story());
         }
         world.assert_state(RolloutState::Rolling);
-        let share = if world.gateway.splits() { "a 90 b 10" } else { "" };
+        let share = if world.gateway.splits(NAME) {
+            "a 90 b 10"
+        } else {
+            ""
+        };
         assert_eq!(shares(&world), share, "{}", world.story());
     }
 }

@@ -3,7 +3,7 @@
 use microservice_operator::render::ChildKind;
 use serde_json::{Value, json};
 
-use crate::api_server::NAME;
+use crate::world::NAME;
 use crate::world::{World, spec_with};
 
 fn world() -> World {

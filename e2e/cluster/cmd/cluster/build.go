@@ -49,13 +49,14 @@ var (
 	podinfoArtefact    = artefact{name: "podinfo", module: "tools/podinfo", pkg: "github.com/stefanprodan/podinfo/cmd/podinfo"}
 	helm3Artefact      = artefact{name: "helm-3", module: "tools/helm-3", pkg: "helm.sh/helm/v3/cmd/helm"}
 	helm4Artefact      = artefact{name: "helm-4", module: "tools/helm-4", pkg: "helm.sh/helm/v4/cmd/helm"}
+	krewArtefact       = artefact{name: "validate-krew-manifest", module: "tools/krew", pkg: "sigs.k8s.io/krew/cmd/validate-krew-manifest"}
 	misbehaveArtefact  = artefact{name: "misbehave", module: ".", pkg: "./misbehave"}
 
 	// imageArtefacts are what the images of bundledImages hold.
 	imageArtefacts = []artefact{pauseArtefact, podinfoArtefact, misbehaveArtefact}
 
 	// toolArtefacts are what tests take without a cluster.
-	toolArtefacts = []artefact{promtoolArtefact, helm3Artefact, helm4Artefact}
+	toolArtefacts = []artefact{promtoolArtefact, helm3Artefact, helm4Artefact, krewArtefact}
 )
 
 // testVersions are the tags of the images for tests. Their programs say which they are.

@@ -26,7 +26,7 @@ func commands() []command {
 	return []command{
 		{name: "doctor", summary: "say what this machine lacks, and the command that installs it", run: runDoctor},
 		{name: "build", usage: "[--kwok] [--all]", summary: "build the binaries and images into the cache", run: runBuild},
-		{name: "tool", usage: "promtool|helm-3|helm-4", summary: "build a tool that tests take without a cluster, and print where it lies", run: runTool},
+		{name: "tool", usage: "promtool|helm-3|helm-4|validate-krew-manifest", summary: "build a tool that tests take without a cluster, and print where it lies", run: runTool},
 		{name: "up", usage: "[--dir DIR] [flags]", summary: "start a cluster and return when it can run pods", run: runUp},
 		{name: "down", usage: "[--dir DIR]", summary: "end a cluster and remove everything that it left", run: runDown},
 		{name: "run", usage: "[--dir DIR] [flags of up] -- COMMAND ARGS...", summary: "up, COMMAND inside of the cluster's network, down", run: runRun},

@@ -4,13 +4,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::render::ChildKind;
+use crate::rollout::{ChildKey, is_route};
+use crate::traffic::leads_to;
 use jiff::{SignedDuration, Timestamp};
-use microservice_operator::render::ChildKind;
-use microservice_operator::rollout::{ChildKey, is_route};
-use microservice_operator::traffic::leads_to;
 use serde_json::{Value, json};
 
-use super::api_server::{ApiServer, NAME, Object};
+use super::api_server::{ApiServer, Object};
 
 /// How the gateway treats routes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +42,7 @@ struct Route {
 /// All that carries routes.
 #[derive(Clone, Debug)]
 pub struct Gateway {
+    /// How it treats routes.
     pub taking: Taking,
     /// Seconds from a write until it is taken.
     pub seconds: i64,
@@ -195,15 +196,36 @@ impl Gateway {
         self.routes.values().flat_map(|route| &route.configs)
     }
 
+    /// What the data plane that is furthest behind does by the first route, with what a canary beside an Ingress takes from
+    /// it; none where there is no route.
+    pub fn carried(&self) -> Option<Config> {
+        let beside = |name: &str| name.ends_with("-canary");
+        let (key, route) = self.routes.iter().find(|(key, _)| !beside(&key.1))?;
+        let mut config = route.configs.first()?.clone();
+        let canary = self.routes.get(&(key.0, format!("{}-canary", key.1)));
+        let taken = canary
+            .and_then(|canary| canary.configs.first())
+            .cloned()
+            .unwrap_or_default();
+        let left = 100 - taken.values().sum::<i32>();
+        config
+            .values_mut()
+            .for_each(|percent| *percent = *percent * left / 100);
+        for (service, percent) in taken {
+            *config.entry(service).or_default() += percent;
+        }
+        Some(config)
+    }
+
     /// Whether requests may get to a Service by a route now.
     pub fn leads_to(&self, service: &str) -> bool {
         self.possible().any(|config| config.contains_key(service))
     }
 
-    /// Whether a route leads to a revision's own Service.
-    pub fn splits(&self) -> bool {
+    /// Whether a route leads to a revision's own Service, beside the root Service of this name.
+    pub fn splits(&self, root: &str) -> bool {
         self.possible()
-            .any(|config| config.keys().any(|name| name != NAME))
+            .any(|config| config.keys().any(|name| name != root))
     }
 
     /// The most that a Service may get by a route now, in percent.

@@ -3,17 +3,17 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use jiff::{SignedDuration, Timestamp};
-use microservice_operator::api::{Role, labels};
-use microservice_operator::health::{
+use crate::api::{Role, labels};
+use crate::health::{
     ContainerKind, ContainerSnapshot, Exit, FailedExits, PodSnapshot, Readied, Readiness, Scheduling,
     Standing, Waiting,
 };
-use microservice_operator::render::ChildKind;
-use microservice_operator::rollout::{Deleting, Endpoints, LabelPod};
+use crate::render::ChildKind;
+use crate::rollout::{Deleting, Endpoints, LabelPod};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use super::api_server::{ApiServer, NAME, Stored};
+use super::api_server::{ApiServer, Stored};
 
 /// How the pods of an image behave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,10 +37,15 @@ pub enum Behaviour {
 /// A pod.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pod {
+    /// Its name.
     pub name: String,
+    /// The revision that it is labelled with.
     pub revision: String,
+    /// The image of its main container.
     pub image: String,
+    /// The role that it is labelled with.
     pub role: Option<Role>,
+    container: String,
     owner: String,
     ports: Vec<(String, i64)>,
     created: Timestamp,
@@ -60,6 +65,7 @@ impl Pod {
         self.ready_since.is_none() && self.ends.is_none() && self.readied == Readied::Once
     }
 
+    /// Whether it is ready, and stays.
     pub fn is_ready(&self) -> bool {
         self.ready_since.is_some() && self.ends.is_none()
     }
@@ -115,6 +121,7 @@ impl Pod {
         }
     }
 
+    /// As the operator sees it.
     pub fn snapshot(&self) -> PodSnapshot {
         let readiness = match self.ready_since {
             Some(since) => Readiness::Ready { since },
@@ -133,7 +140,7 @@ impl Pod {
         };
         let ended = self.failed.all() > 0;
         let container = ContainerSnapshot {
-            name: NAME.to_owned(),
+            name: self.container.clone(),
             kind: ContainerKind::Main,
             waiting: self.waiting.map(|(reason, message)| Waiting {
                 reason: reason.to_owned(),
@@ -173,14 +180,16 @@ impl Pod {
 /// All pods, and the scripts of their images.
 #[derive(Clone, Debug)]
 pub struct Cluster {
+    /// The pods.
     pub pods: Vec<Pod>,
+    /// Ready endpoints of the root Service.
     pub endpoints: Endpoints,
     /// Ready endpoints of the other Services.
     pub services: BTreeMap<String, i32>,
     /// Seconds by which endpoints are behind the pods.
     pub lag: usize,
     listed: VecDeque<(Endpoints, BTreeMap<String, i32>)>,
-    /// By image; what has none is good after 2 s.
+    /// By revision or else by image; what has none is good after 2 s.
     pub scripts: BTreeMap<String, Behaviour>,
     /// How many pods find a node.
     pub room: usize,
@@ -245,7 +254,7 @@ impl Cluster {
             .iter()
             .filter(|pod| pod.owner == deployment.uid && pod.ends.is_none())
             .count();
-        let wanted = usize::try_from(deployment.replicas()).unwrap();
+        let wanted = usize::try_from(deployment.replicas()).unwrap_or(0);
         for _ in live..wanted {
             self.made += 1;
             self.pods.push(new_pod(deployment, self.made, now));
@@ -270,7 +279,8 @@ impl Cluster {
             }
             let script = self
                 .scripts
-                .get(&pod.image)
+                .get(&pod.revision)
+                .or_else(|| self.scripts.get(&pod.image))
                 .copied()
                 .unwrap_or(Behaviour::Good(2));
             if pod.node.is_none() {
@@ -285,12 +295,12 @@ impl Cluster {
 
     /// How many ready pods the Service leads to, whatever port it is.
     pub fn reached(&self, api: &ApiServer) -> usize {
-        usize::try_from(self.endpoints_of(api).ready.values().sum::<i32>()).unwrap()
+        usize::try_from(self.endpoints_of(api).ready.values().sum::<i32>()).unwrap_or(0)
     }
 
     fn endpoints_of(&self, api: &ApiServer) -> Endpoints {
         let mut found = Endpoints::default();
-        let Some(service) = api.objects.get(&(ChildKind::Service, NAME.to_owned())) else {
+        let Some(service) = api.objects.get(&(ChildKind::Service, api.name().to_owned())) else {
             return found;
         };
         let only = service
@@ -326,7 +336,7 @@ impl Cluster {
         let others = api
             .objects
             .iter()
-            .filter(|(key, _)| key.0 == ChildKind::Service && key.1 != NAME);
+            .filter(|(key, _)| key.0 == ChildKind::Service && key.1 != api.name());
         let count = |stored: &Stored| {
             let selector = stored.object.pointer("/spec/selector");
             let only = selector
@@ -341,7 +351,7 @@ impl Cluster {
 
     /// How many ready pods answer on a port of the Service: the number that it leads to is one that they listen on.
     pub fn answering(&self, api: &ApiServer, port: i64) -> usize {
-        let Some(service) = api.objects.get(&(ChildKind::Service, NAME.to_owned())) else {
+        let Some(service) = api.objects.get(&(ChildKind::Service, api.name().to_owned())) else {
             return 0;
         };
         let only = service
@@ -374,33 +384,30 @@ impl Cluster {
         selected.filter(|pod| hears(pod)).count()
     }
 
+    /// A pod gets a label.
     pub fn label(&mut self, label: &LabelPod) {
         let pods = self.pods.iter_mut().filter(|pod| pod.name == label.pod);
         pods.for_each(|pod| pod.role = Some(label.role));
     }
 
+    /// How many pods of a revision are ready.
     pub fn ready(&self, revision: &str) -> i32 {
-        i32::try_from(
-            self.pods
-                .iter()
-                .filter(|pod| pod.revision == revision && pod.is_ready())
-                .count(),
-        )
-        .unwrap()
+        let of_it = |pod: &&Pod| pod.revision == revision && pod.is_ready();
+        i32::try_from(self.pods.iter().filter(of_it).count()).unwrap_or(i32::MAX)
     }
 }
 
 fn new_pod(deployment: &Stored, number: usize, now: Timestamp) -> Pod {
-    let template = deployment.object.pointer("/spec/template").unwrap();
+    let template = deployment.object.pointer("/spec/template");
     let text = |path: &str| {
         template
-            .pointer(path)
+            .and_then(|template| template.pointer(path))
             .and_then(Value::as_str)
             .unwrap_or_default()
             .to_owned()
     };
     let ports = template
-        .pointer("/spec/containers/0/ports")
+        .and_then(|template| template.pointer("/spec/containers/0/ports"))
         .and_then(Value::as_array)
         .cloned()
         .unwrap_or_default();
@@ -409,6 +416,7 @@ fn new_pod(deployment: &Stored, number: usize, now: Timestamp) -> Pod {
         revision: text("/metadata/labels/microservice.dev~1revision"),
         image: text("/spec/containers/0/image"),
         role: None,
+        container: text("/spec/containers/0/name"),
         owner: deployment.uid.clone(),
         ports: ports
             .iter()

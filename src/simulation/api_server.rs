@@ -1,22 +1,19 @@
-//! What the API server holds, and what it answers to writes: conflicts, refusals, and what is immutable.
+//! What the API server holds of one service, and what it answers to writes: conflicts, refusals, and what is immutable.
 
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-use k8s_openapi::api::apps::v1::ControllerRevision;
-use microservice_operator::api::{Microservice, MicroserviceStatus, annotations, labels};
-use microservice_operator::health::Fault;
-use microservice_operator::render::ChildKind;
-use microservice_operator::revision::Record;
-use microservice_operator::rollout::{
+use crate::api::{Microservice, MicroserviceStatus, annotations, labels};
+use crate::health::Fault;
+use crate::render::ChildKind;
+use crate::revision::Record;
+use crate::rollout::{
     Apply, ChildKey, Delete, Deleting, DeploymentView, FailureClass, LiveChild, Ownership, ReplicasHolder,
     WriteBack,
 };
+use k8s_openapi::api::apps::v1::ControllerRevision;
 use serde_json::{Value, json};
-
-/// The name of the service in all tests.
-pub const NAME: &str = "shop";
 
 /// The fields of an object. Most of the time it is only looked at: copies share them, and are known to be equal.
 #[derive(Clone, Debug)]
@@ -44,8 +41,11 @@ impl DerefMut for Object {
 /// An object as it is stored.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stored {
+    /// Its uid.
     pub uid: String,
+    /// Its fields.
     pub object: Object,
+    /// Whether it is being deleted.
     pub deleting: Deleting,
 }
 
@@ -54,10 +54,12 @@ impl Stored {
         self.object.pointer("/metadata/ownerReferences/0/uid")?.as_str()
     }
 
+    /// The value of one of its labels.
     pub fn label(&self, key: &str) -> Option<&str> {
         self.object.pointer("/metadata/labels")?.get(key)?.as_str()
     }
 
+    /// Whose it is to the Microservice with this uid.
     pub fn ownership(&self, service_uid: &str) -> Ownership {
         match self.owner() {
             Some(owner) if owner == service_uid => Ownership::Ours,
@@ -67,6 +69,7 @@ impl Stored {
         }
     }
 
+    /// As the operator sees a child.
     pub fn live(&self, service_uid: &str) -> LiveChild {
         let applied = self
             .object
@@ -82,15 +85,16 @@ impl Stored {
         }
     }
 
+    /// Of a Deployment: how many pods it is to have.
     pub fn replicas(&self) -> i32 {
         self.object
             .pointer("/spec/replicas")
             .and_then(Value::as_i64)
+            .and_then(|replicas| i32::try_from(replicas).ok())
             .unwrap_or(1)
-            .try_into()
-            .unwrap()
     }
 
+    /// As the operator sees a Deployment that cannot make pods for this reason.
     pub fn deployment(&self, failure: Option<Fault>) -> DeploymentView {
         let selector = self
             .object
@@ -106,6 +110,7 @@ impl Stored {
         }
     }
 
+    /// Of a ControllerRevision: the revision that it records.
     pub fn record(&self) -> Option<Record> {
         let object: ControllerRevision = serde_json::from_value(Value::clone(&self.object)).ok()?;
         Record::read(&object).ok()
@@ -115,27 +120,35 @@ impl Stored {
 /// Why a write was not done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WriteError {
+    /// It was made for something that is not there any more.
     Conflict,
+    /// The API server does not want it, and says why.
     Refused(FailureClass, String),
 }
 
 /// What is refused, and how.
 #[derive(Clone, Debug)]
 pub struct Refusal {
+    /// Objects of this kind.
     pub kind: ChildKind,
     /// Part of the object as JSON; "" is all of them.
     pub containing: String,
+    /// What kind of refusal.
     pub class: FailureClass,
+    /// Why.
     pub message: String,
 }
 
 /// All that is stored.
 #[derive(Clone, Debug)]
 pub struct ApiServer {
+    /// The Microservice.
     pub service: Microservice,
     /// Who holds its replicas.
     pub holder: ReplicasHolder,
+    /// Its children.
     pub objects: BTreeMap<ChildKey, Stored>,
+    /// What is refused.
     pub refusals: Vec<Refusal>,
     /// Whether writes through /scale are refused.
     pub scale_refused: bool,
@@ -145,17 +158,12 @@ pub struct ApiServer {
 }
 
 impl ApiServer {
-    pub fn new(spec: Value) -> Self {
-        let holder = match spec.get("replicas") {
-            Some(_) => manifest(),
-            None => ReplicasHolder::Nobody,
-        };
-        let service: Microservice = serde_json::from_value(json!({
-            "apiVersion": "microservice.dev/v1alpha1", "kind": "Microservice",
-            "metadata": {"name": NAME, "namespace": "town", "uid": "uid-service", "generation": 1, "resourceVersion": "1"},
-            "spec": spec,
-        }))
-        .unwrap();
+    /// It is told of a service, and of nothing else yet.
+    pub fn new(mut service: Microservice, holder: ReplicasHolder) -> Self {
+        let metadata = &mut service.metadata;
+        metadata.uid.get_or_insert_with(|| "uid-service".to_owned());
+        metadata.generation.get_or_insert(1);
+        metadata.resource_version = Some("1".to_owned());
         Self {
             service,
             holder,
@@ -165,6 +173,15 @@ impl ApiServer {
             restarts: Vec::new(),
             version: 1,
         }
+    }
+
+    /// The name of the service, and of its root Service.
+    pub fn name(&self) -> &str {
+        self.service.metadata.name.as_deref().unwrap_or_default()
+    }
+
+    fn uid(&self) -> &str {
+        self.service.metadata.uid.as_deref().unwrap_or_default()
     }
 
     fn next_version(&mut self) -> String {
@@ -180,7 +197,7 @@ impl ApiServer {
             self.holder = manifest();
         }
         if self.service.spec != before.spec {
-            *self.service.metadata.generation.as_mut().unwrap() += 1;
+            *self.service.metadata.generation.get_or_insert(0) += 1;
         }
         if self.service != before {
             self.service.metadata.resource_version = Some(self.next_version());
@@ -223,6 +240,7 @@ impl ApiServer {
         Ok(())
     }
 
+    /// Writes the status, unless the service has changed since it was observed.
     pub fn write_status(
         &mut self,
         observed: &Microservice,
@@ -232,13 +250,16 @@ impl ApiServer {
             return Err(WriteError::Conflict);
         }
         // Through JSON, as it is stored: times lose what JSON does not carry.
-        let stored = serde_json::from_value(serde_json::to_value(status).unwrap()).unwrap();
+        let stored = serde_json::to_value(status)
+            .and_then(serde_json::from_value)
+            .map_err(|error| WriteError::Refused(FailureClass::Invalid, error.to_string()))?;
         let version = self.next_version();
         self.service.status = Some(stored);
         self.service.metadata.resource_version = Some(version);
         Ok(())
     }
 
+    /// Applies a child, where what it was made for is still there.
     pub fn apply(&mut self, apply: &Apply) -> Result<(), WriteError> {
         let key = (apply.child.kind, apply.child.name.clone());
         let text = apply.child.object.to_string();
@@ -281,7 +302,7 @@ impl ApiServer {
 
     fn meaning_of_conflict(&self, key: &ChildKey) -> WriteError {
         match self.objects.get(key) {
-            Some(found) if found.ownership("uid-service") == Ownership::Foreign => WriteError::Refused(
+            Some(found) if found.ownership(self.uid()) == Ownership::Foreign => WriteError::Refused(
                 FailureClass::Foreign,
                 "an object of that name exists and is not ours".to_owned(),
             ),
@@ -300,6 +321,7 @@ impl ApiServer {
         }
     }
 
+    /// Deletes a child, unless it is another one by now.
     pub fn delete(&mut self, delete: &Delete) {
         let key = (delete.kind, delete.name.clone());
         if self
@@ -312,7 +334,8 @@ impl ApiServer {
     }
 }
 
-fn manifest() -> ReplicasHolder {
+/// Whoever applies manifests.
+pub fn manifest() -> ReplicasHolder {
     ReplicasHolder::Manifest {
         manager: "kubectl".to_owned(),
     }
