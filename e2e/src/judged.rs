@@ -170,7 +170,8 @@ async fn errors(s: &Scenario, revision: &str, percent: u32) {
 /// No requests at all: a step goes on, or waits where it is to.
 pub async fn no_requests(s: &Scenario, source: &Value) {
     let gateway = Gateway::start(s).await;
-    let first = service(&gateway, timed(&[50], 5), source);
+    // Long enough for Prometheus to find the new pods.
+    let first = service(&gateway, timed(&[50], 20), source);
     s.deploy(&first).await;
     let second = first.version("1.1.0");
     s.apply(&second).await;
