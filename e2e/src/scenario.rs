@@ -20,6 +20,7 @@ use tokio::sync::Mutex;
 
 use crate::audit::AuditLog;
 use crate::environment::{self, Pods, cluster_dir};
+use crate::http_client::Answer;
 use crate::kubectl::{Said, established, kubectl};
 use crate::load::Load;
 use crate::manifest::Manifest;
@@ -654,13 +655,7 @@ impl Scenario {
 
     /// Posts to a pod of the application that misbehaves, for example `/exit?code=3`.
     pub async fn tell(&self, pod: &Pod, path: &str) {
-        let address = pod
-            .status
-            .as_ref()
-            .and_then(|status| status.pod_ip.as_deref())
-            .expect("the pod has an address");
-        let address = SocketAddr::new(address.parse().unwrap(), 8080);
-        match crate::http_client::ask(http::Method::POST, address, path).await {
+        match crate::http_client::ask(http::Method::POST, address_of(pod), path).await {
             Ok(answer) => assert!(
                 answer.code < 300,
                 "{}: {path}: {}: {}",
@@ -672,6 +667,14 @@ impl Scenario {
             Err(_) if path.starts_with("/exit") || path.starts_with("/allocate") => {}
             Err(error) => panic!("{}: {error}", pod.name_any()),
         }
+    }
+
+    /// Gets a page of a pod of that application.
+    ///
+    /// # Errors
+    /// In words, where no whole answer came in time.
+    pub async fn ask(&self, pod: &Pod, path: &str) -> Result<Answer, String> {
+        crate::http_client::get(address_of(pod), path).await
     }
 
     /// Waits until a rollout against the present revision has begun. Answers the candidate.
@@ -804,6 +807,14 @@ where
             Err(_) => return None,
         }
     }
+}
+
+/// Where a pod of the application that misbehaves listens.
+fn address_of(pod: &Pod) -> SocketAddr {
+    let status = pod.status.as_ref();
+    let address = status.and_then(|status| status.pod_ip.as_deref());
+    let address = address.expect("the pod has an address");
+    SocketAddr::new(address.parse().unwrap(), 8080)
 }
 
 /// Whether a pod is ready.
