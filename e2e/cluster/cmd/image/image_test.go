@@ -170,3 +170,14 @@ func TestVersionsOfPackages(t *testing.T) {
 		}
 	}
 }
+
+func TestOnlyKnownArchitecturesAreTaken(t *testing.T) {
+	if got, err := parseArchitectures("arm64,amd64,arm64"); err != nil || strings.Join(got, " ") != "amd64 arm64" {
+		t.Errorf("%q, %v", got, err)
+	}
+	for _, list := range []string{"", "amd64,", "riscv64"} {
+		if _, err := parseArchitectures(list); err == nil {
+			t.Errorf("%q was taken", list)
+		}
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,6 +19,8 @@ import (
 
 const usage = `usage: image build [--architectures amd64,arm64] [--repository NAME] [--output DIR]
            builds the operator, packs it and writes its bill of materials
+       image doctor [--architectures amd64,arm64]
+           says which compilers it takes, or what is missing
        image pack [--repository NAME] --output FILE PROGRAM
            packs a static program that is there, for this machine's architecture`
 
@@ -35,6 +38,8 @@ func dispatch(args []string) error {
 	switch {
 	case len(args) > 0 && args[0] == "build":
 		return runBuild(args[1:])
+	case len(args) > 0 && args[0] == "doctor":
+		return runDoctor(args[1:])
 	case len(args) > 0 && args[0] == "pack":
 		return runPack(args[1:])
 	default:
@@ -44,20 +49,16 @@ func dispatch(args []string) error {
 
 func runBuild(args []string) error {
 	flags := flag.NewFlagSet("image build", flag.ContinueOnError)
-	list := flags.String("architectures", "amd64,arm64", "what it is for, separated by commas")
+	list := architecturesFlag(flags)
 	repository := flags.String("repository", "localhost/"+program, "the name of the image without a tag")
 	output := flags.String("output", "target/image", "where the archive and the bill of materials go")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	architectures := strings.Split(*list, ",")
-	for _, architecture := range architectures {
-		if _, known := targets[architecture]; !known || flags.NArg() > 0 {
-			return errors.New(usage)
-		}
+	architectures, err := parseArchitectures(*list)
+	if err != nil || flags.NArg() > 0 {
+		return errors.Join(err, errors.New(usage))
 	}
-	slices.Sort(architectures)
-	architectures = slices.Compact(architectures)
 	source, err := readSource()
 	if err != nil {
 		return err
@@ -98,6 +99,48 @@ func runBuild(args []string) error {
 	fmt.Println(base + ".oci.tar")
 	fmt.Println(base + ".cdx.json")
 	fmt.Println(*repository + "@" + digest)
+	return nil
+}
+
+func architecturesFlag(flags *flag.FlagSet) *string {
+	return flags.String("architectures", "amd64,arm64", "what it is for, separated by commas")
+}
+
+func parseArchitectures(list string) ([]string, error) {
+	architectures := strings.Split(list, ",")
+	for _, architecture := range architectures {
+		if _, known := targets[architecture]; !known {
+			return nil, fmt.Errorf("images are made for amd64 and arm64, not for %q", architecture)
+		}
+	}
+	slices.Sort(architectures)
+	return slices.Compact(architectures), nil
+}
+
+func runDoctor(args []string) error {
+	flags := flag.NewFlagSet("image doctor", flag.ContinueOnError)
+	list := architecturesFlag(flags)
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	architectures, err := parseArchitectures(*list)
+	if err != nil || flags.NArg() > 0 {
+		return errors.Join(err, errors.New(usage))
+	}
+	for _, program := range []string{"cargo", "git"} {
+		if _, err := exec.LookPath(program); err != nil {
+			return fmt.Errorf("this machine lacks %s", program)
+		}
+	}
+	chosen, err := activeTools("", architectures)
+	if err == nil {
+		fmt.Printf("all there: %s, %s\n", chosen.compiler, chosen.origin)
+		return nil
+	}
+	if problem := debianPossible(); problem != nil {
+		return errors.Join(err, problem)
+	}
+	fmt.Printf("%v\nall there nevertheless: Debian's compilers are downloaded when they are needed\n", err)
 	return nil
 }
 

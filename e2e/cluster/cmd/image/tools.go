@@ -72,24 +72,30 @@ func activeTools(root string, architectures []string) (tools, error) {
 		if _, err := exec.LookPath(linker); err != nil {
 			return chosen, fmt.Errorf("there is no %s, which links programs for %s: apt-get install %s", linker, architecture, t.debian)
 		}
+		library, err := staticLibrary(linker)
+		if err != nil {
+			return chosen, fmt.Errorf("%s has no static C library for %s: apt-get install %s", linker, architecture, t.debian)
+		}
 		chosen.linkers[architecture] = linker
-		chosen.libraries = append(chosen.libraries, glibcOf(linker, architecture))
+		chosen.libraries = append(chosen.libraries, glibcOf(library, architecture))
 	}
 	chosen.compiler, err = compilerVersion(root, "rustc")
 	return chosen, err
 }
 
-// glibcOf says which C library a compiler links, as far as the package manager knows.
-func glibcOf(linker, architecture string) library {
-	found := library{name: "glibc", version: "unknown"}
+// staticLibrary is the file of the C library that a compiler links into programs.
+func staticLibrary(linker string) (string, error) {
+	// Without one it answers with the bare name.
 	path, err := output("", linker, "-print-file-name=libc.a")
 	if err != nil {
-		return found
+		return "", err
 	}
-	file, err := filepath.EvalSymlinks(strings.TrimSpace(string(path)))
-	if err != nil {
-		return found
-	}
+	return filepath.EvalSymlinks(strings.TrimSpace(string(path)))
+}
+
+// glibcOf says which C library that is, as far as the package manager knows.
+func glibcOf(file, architecture string) library {
+	found := library{name: "glibc", version: "unknown"}
 	owner, err := output("", "dpkg-query", "--search", file)
 	if err != nil {
 		return found
@@ -124,10 +130,8 @@ var (
 // of what the machine has are only read.
 func debianTools(architectures []string) (tools, error) {
 	chosen := tools{origin: "from Debian's packages", linkers: map[string]string{}}
-	for _, program := range []string{"apt-get", "dpkg-deb"} {
-		if _, err := exec.LookPath(program); err != nil {
-			return chosen, fmt.Errorf("nor can Debian's compilers be taken, there is no %s", program)
-		}
+	if err := debianPossible(); err != nil {
+		return chosen, err
 	}
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -161,7 +165,7 @@ func debianTools(architectures []string) (tools, error) {
 		real := filepath.Join(root, "usr/bin", compiler)
 		if architecture == runtime.GOARCH {
 			if real, err = exec.LookPath("gcc"); err != nil {
-				return chosen, errors.New("there is no gcc, which links the programs: apt-get install gcc libc6-dev")
+				return chosen, err
 			}
 		}
 		if chosen.linkers[architecture], err = wrapper(root, compiler, libraries, real, "--sysroot="+root); err != nil {
@@ -172,6 +176,19 @@ func debianTools(architectures []string) (tools, error) {
 	}
 	chosen.compiler, err = compilerVersion("", chosen.rustc)
 	return chosen, err
+}
+
+// debianPossible says whether Debian's compilers can be unpacked and used here.
+func debianPossible() error {
+	for _, program := range []string{"apt-get", "dpkg-deb"} {
+		if _, err := exec.LookPath(program); err != nil {
+			return fmt.Errorf("nor can Debian's compilers be taken, there is no %s", program)
+		}
+	}
+	if _, err := exec.LookPath("gcc"); err != nil {
+		return errors.New("nor can Debian's compilers be taken, there is no gcc beside them: apt-get install gcc libc6-dev")
+	}
+	return nil
 }
 
 // multiarch is the name of the directories in which Debian keeps an architecture's libraries.
