@@ -30,6 +30,8 @@ impl Release {
             "fullnameOverride": release.namespace,
             "image": {"repository": REPOSITORY, "tag": TAG, "pullPolicy": "Never"},
             "replicaCount": 1,
+            // The next pod after one that was killed waits for its Lease.
+            "leaderElection": {"leaseDurationSeconds": 6, "renewDeadlineSeconds": 4, "retrySeconds": 1},
             "watchNamespaces": served,
             "features": {"trackSecrets": flags.iter().any(|flag| flag == "--track-secrets")},
             "extraArgs": flags.iter().filter(|flag| *flag != "--track-secrets").collect::<Vec<_>>(),
