@@ -111,7 +111,9 @@ impl Setup {
 
     /// Runs it, and leaves nothing behind.
     pub fn run(self, test: impl AsyncFnOnce(&Scenario) + Send) {
-        if self.real && environment::pods() == Pods::Simulated {
+        // An operator that is a pod takes them too.
+        let real = self.real || environment::operators() == Operators::Pods;
+        if real && environment::pods() == Pods::Simulated {
             return environment::skipped(self.name, "real pods");
         }
         // A pod reaches the API server by its service account, and by no other way.
