@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use crate::audit::AuditLog;
-use crate::environment::{self, Pods, cluster_dir};
+use crate::environment::{self, Operators, Pods, cluster_dir};
 use crate::http_client::Answer;
 use crate::kubectl::{Said, established, kubectl};
 use crate::load::Load;
@@ -112,8 +112,15 @@ impl Setup {
 
     /// Runs it, and leaves nothing behind.
     pub fn run(self, test: impl AsyncFnOnce(&Scenario) + Send) {
-        if self.real && environment::pods() == Pods::Simulated {
+        // An operator that is a pod takes them too.
+        let real = self.real || environment::operators() == Operators::Pods;
+        if real && environment::pods() == Pods::Simulated {
             return environment::skipped(self.name, "real pods");
+        }
+        // A pod reaches the API server by its service account, and by no other way.
+        let by_another_way = self.proxied || self.user.is_some();
+        if environment::operators() == Operators::Pods && by_another_way {
+            return environment::skipped(self.name, "an operator that is a process");
         }
         // What a long test holds is too much for the stack of a test's thread, also on its way to the heap.
         let name = std::thread::current().name().unwrap_or(self.name).to_owned();
@@ -180,7 +187,7 @@ impl Setup {
             })
         });
         let operator = if self.operator {
-            let mut operator = Operator::start(options.clone());
+            let mut operator = Operator::start_as_asked(options.clone());
             if self.awaited {
                 operator.ready().await;
             }
