@@ -8,6 +8,7 @@
 //! `spec.replicas` than there are. So a promotion lands on what carried the traffic, and says that through /scale; the
 //! autoscaler goes on from there.
 
+use super::adoption::found_replicas;
 use super::observed::Observed;
 use crate::api::{Autoscaling, ReplicasSource};
 
@@ -57,6 +58,12 @@ impl Scaling {
         let status = observed.service.status.as_ref();
         let before = status.and_then(|status| status.replicas_from);
         let held = match status {
+            // Before there is a first revision nothing was wanted but what runs already.
+            _ if observed.records.is_empty()
+                && let Some(found) = found_replicas(observed) =>
+            {
+                found
+            }
             Some(status) => status.desired_replicas,
             // A lost status must not cost pods: what runs was wanted.
             None => observed.lasting_deployments().map(|(_, d)| d.replicas).sum(),

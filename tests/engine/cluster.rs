@@ -10,7 +10,7 @@ use microservice_operator::health::{
     Standing, Waiting,
 };
 use microservice_operator::render::ChildKind;
-use microservice_operator::rollout::{Deleting, Endpoints, LabelPod};
+use microservice_operator::rollout::{ClaimPod, Deleting, Endpoints, LabelPod, UnclaimedPod};
 use serde_json::Value;
 
 use super::api_server::{ApiServer, NAME, Stored};
@@ -41,6 +41,7 @@ pub struct Pod {
     pub revision: String,
     pub image: String,
     pub role: Option<Role>,
+    pub labels: BTreeMap<String, String>,
     owner: String,
     ports: Vec<(String, i64)>,
     created: Timestamp,
@@ -285,7 +286,8 @@ impl Cluster {
 
     /// How many ready pods the Service leads to, whatever port it is.
     pub fn reached(&self, api: &ApiServer) -> usize {
-        usize::try_from(self.endpoints_of(api).ready.values().sum::<i32>()).unwrap()
+        let found = self.endpoints_of(api);
+        usize::try_from(found.ready.values().sum::<i32>() + found.unknown).unwrap()
     }
 
     fn endpoints_of(&self, api: &ApiServer) -> Endpoints {
@@ -293,11 +295,6 @@ impl Cluster {
         let Some(service) = api.objects.get(&(ChildKind::Service, NAME.to_owned())) else {
             return found;
         };
-        let only = service
-            .object
-            .pointer("/spec/selector")
-            .and_then(|s| s.get(labels::REVISION))
-            .and_then(Value::as_str);
         let ports = service
             .object
             .pointer("/spec/ports")
@@ -307,14 +304,16 @@ impl Cluster {
         for pod in self
             .pods
             .iter()
-            .filter(|pod| pod.is_ready() && only.is_none_or(|only| only == pod.revision))
+            .filter(|pod| pod.is_ready() && selects(service, pod))
         {
             // A port that is named in the Service has only the pods that know the name.
             let listens = ports.iter().any(|port| match &port["targetPort"] {
                 Value::String(name) => pod.ports.iter().any(|(known, _)| known == name),
                 _ => true,
             });
-            if listens {
+            if listens && pod.revision.is_empty() {
+                found.unknown += 1;
+            } else if listens {
                 *found.ready.entry(pod.revision.clone()).or_default() += 1;
             }
         }
@@ -379,6 +378,29 @@ impl Cluster {
         pods.for_each(|pod| pod.role = Some(label.role));
     }
 
+    pub fn claim(&mut self, claim: &ClaimPod) {
+        for pod in self.pods.iter_mut().filter(|pod| pod.name == claim.pod) {
+            pod.labels.extend(claim.labels.clone());
+            pod.revision = claim.labels[labels::REVISION].clone();
+        }
+    }
+
+    /// How many pods a Deployment has that are not being deleted, and those of them that nobody told their revision.
+    pub fn of_deployment(&self, uid: &str) -> (usize, Vec<UnclaimedPod>) {
+        let mine = || {
+            self.pods
+                .iter()
+                .filter(|pod| pod.owner == uid && pod.ends.is_none())
+        };
+        let unclaimed = mine()
+            .filter(|pod| pod.revision.is_empty())
+            .map(|pod| UnclaimedPod {
+                name: pod.name.clone(),
+                uid: pod.name.clone(),
+            });
+        (mine().count(), unclaimed.collect())
+    }
+
     pub fn ready(&self, revision: &str) -> i32 {
         i32::try_from(
             self.pods
@@ -388,6 +410,18 @@ impl Cluster {
         )
         .unwrap()
     }
+}
+
+/// Whether a Service selects a pod.
+fn selects(service: &Stored, pod: &Pod) -> bool {
+    let selector = service
+        .object
+        .pointer("/spec/selector")
+        .and_then(Value::as_object);
+    selector.is_some_and(|selector| {
+        let mut rules = selector.iter();
+        rules.all(|(key, value)| pod.labels.get(key).map(String::as_str) == value.as_str())
+    })
 }
 
 fn new_pod(deployment: &Stored, number: usize, now: Timestamp) -> Pod {
@@ -409,6 +443,10 @@ fn new_pod(deployment: &Stored, number: usize, now: Timestamp) -> Pod {
         revision: text("/metadata/labels/microservice.dev~1revision"),
         image: text("/spec/containers/0/image"),
         role: None,
+        labels: template
+            .pointer("/metadata/labels")
+            .and_then(|labels| serde_json::from_value(labels.clone()).ok())
+            .unwrap_or_default(),
         owner: deployment.uid.clone(),
         ports: ports
             .iter()

@@ -9,8 +9,8 @@ use microservice_operator::api::{Blame, Microservice};
 use microservice_operator::health::Fault;
 use microservice_operator::render::{ChildKind, KindPresence};
 use microservice_operator::rollout::{
-    CallOutcome, ChildKey, DeliveryOutcome, Endpoints, Failure, JobView, Observed, Plan, ReplicasHolder,
-    Step, Turn, Worth, is_route, plan,
+    CallOutcome, ChildKey, DeliveryOutcome, DeploymentView, Endpoints, Failure, JobView, Observed, Ownership,
+    Plan, ReplicasHolder, Step, Turn, Worth, is_route, plan, sought, sought_deployment,
 };
 use microservice_operator::traffic::form;
 
@@ -162,7 +162,18 @@ impl World {
             ..Observed::default()
         };
         let uid = observed.uid().to_owned();
+        let sought = sought(&observed);
+        let deployment = sought_deployment(&observed);
         for (key, stored) in view.objects {
+            let scales = stored
+                .object
+                .pointer("/spec/scaleTargetRef/name")
+                .and_then(|name| name.as_str())
+                .is_some_and(|name| Some(name) == deployment.as_deref());
+            if stored.ownership(&uid) == Ownership::Foreign && (sought.contains(&key) || scales) {
+                observed.found.insert(key, stored.live(&uid));
+                continue;
+            }
             if key.0.presence() == KindPresence::Optional && !self.served.contains(&key.0) {
                 continue;
             }
@@ -179,9 +190,15 @@ impl World {
                     reason: "QuotaExceeded".to_owned(),
                     message: message.clone(),
                 });
-                observed
-                    .deployments
-                    .insert(key.1.clone(), stored.deployment(failure));
+                let (pods, unclaimed) = self.cluster.of_deployment(&stored.uid);
+                if !unclaimed.is_empty() {
+                    observed.unclaimed.insert(revision.to_owned(), unclaimed);
+                }
+                let deployment = DeploymentView {
+                    pods: i32::try_from(pods).unwrap(),
+                    ..stored.deployment(failure)
+                };
+                observed.deployments.insert(key.1.clone(), deployment);
             }
             if key.0 == ChildKind::Job {
                 let view = JobView {
@@ -200,7 +217,7 @@ impl World {
         observed.deliveries = self.memory.deliveries.clone();
         observed.analysis = self.report();
         observed.measurements = self.measurements();
-        for pod in &view.pods {
+        for pod in view.pods.iter().filter(|pod| !pod.revision.is_empty()) {
             observed
                 .pods
                 .entry(pod.revision.clone())
@@ -332,6 +349,7 @@ impl World {
                 Step::Checkpoint(_)
                 | Step::Scale(_)
                 | Step::Label(_)
+                | Step::Claim(_)
                 | Step::Call(_)
                 | Step::ForgetCall(_)
                 | Step::Send(_) => false,
@@ -382,6 +400,10 @@ impl World {
             }
             Step::Label(label) => {
                 self.cluster.label(label);
+                Ok(())
+            }
+            Step::Claim(claim) => {
+                self.cluster.claim(claim);
                 Ok(())
             }
             Step::Call(call) => {
@@ -438,7 +460,7 @@ impl World {
                     .for_each(|pod| pod.role = Some(label.role));
                 return;
             }
-            Step::Call(_) | Step::ForgetCall(_) | Step::Send(_) => return,
+            Step::Claim(_) | Step::Call(_) | Step::ForgetCall(_) | Step::Send(_) => return,
         };
         match self.api.objects.get(&key) {
             Some(stored) => drop(old.objects.insert(key, stored.clone())),

@@ -3,6 +3,7 @@
 mod completion;
 mod connection;
 mod ejecting;
+mod importing;
 mod offline;
 mod terminal;
 mod trouble;
@@ -22,6 +23,7 @@ use serde_json::json;
 
 use self::connection::{Connection, Place};
 use self::ejecting::EjectArguments;
+use self::importing::ImportArguments;
 use self::terminal::When;
 use self::trouble::Trouble;
 use crate::api::names::is_service_name;
@@ -105,6 +107,8 @@ enum Request {
     PortForward(HandOverArguments),
     /// Write plain manifests of all objects, and release them from the operator; no pod restarts
     Eject(EjectArguments),
+    /// Print the Microservice that a Deployment, a Flagger Canary or an Argo Rollout becomes
+    Import(ImportArguments),
     /// Print the objects of a first deployment of a file, without a cluster
     Render(FileArguments),
     /// Check a file, and say what may surprise, without a cluster
@@ -378,6 +382,7 @@ async fn run(arguments: &Arguments) -> Result<Outcome, Trouble> {
     match &arguments.request {
         Request::Render(file) => return render(file, &arguments.place),
         Request::Lint(file) => return offline::lint(&file.filename),
+        Request::Import(asked) => return importing::run(&arguments.place, asked).await,
         Request::Completion { shell } => {
             terminal::write(&completion::script(*shell)?)?;
             return Ok(Outcome::Done);
@@ -424,7 +429,9 @@ async fn run(arguments: &Arguments) -> Result<Outcome, Trouble> {
         Request::PortForward(asked) => hand_over(connection, arguments, asked, Task::PortForward).await,
         Request::Eject(asked) => ejecting::eject(connection, asked).await,
         Request::Plan(file) => offline::plan(connection, &file.filename, look).await,
-        Request::Render(_) | Request::Lint(_) | Request::Completion { .. } => Ok(Outcome::Done),
+        Request::Render(_) | Request::Lint(_) | Request::Import(_) | Request::Completion { .. } => {
+            Ok(Outcome::Done)
+        }
     }
 }
 
