@@ -36,8 +36,12 @@ async fn objects(context: &Context, key: &ServiceKey, observed: &mut Observed) -
     for (kind, name) in sought(observed) {
         let api: Api<DynamicObject> =
             Api::namespaced_with(context.client.clone(), &key.namespace, &api_resource(kind));
-        if let Some(object) = bounded(api.get_opt(&name)).await? {
-            note(observed, key, kind, object);
+        match bounded(api.get_opt(&name)).await {
+            Ok(Some(object)) => note(observed, key, kind, object),
+            Ok(None) => {}
+            // A kind that this installation has no rights for can neither be adopted nor be in its way.
+            Err(Error::Api(status)) if status.code == 403 && !is_required(kind) => {}
+            Err(error) => return Err(error),
         }
     }
     let Some(deployment) = sought_deployment(observed) else {
@@ -55,12 +59,21 @@ async fn objects(context: &Context, key: &ServiceKey, observed: &mut Observed) -
         };
         field("kind") == Some("Deployment") && field("name") == Some(deployment.as_str())
     };
-    for object in bounded(api.list(&ListParams::default())).await? {
-        if scales(&object) {
-            note(observed, key, kind, object);
+    match bounded(api.list(&ListParams::default())).await {
+        Ok(list) => {
+            for object in list.into_iter().filter(scales) {
+                note(observed, key, kind, object);
+            }
+            Ok(())
         }
+        Err(Error::Api(status)) if status.code == 403 => Ok(()),
+        Err(error) => Err(error),
     }
-    Ok(())
+}
+
+/// Whether a revision cannot be adopted without knowing of this kind.
+fn is_required(kind: ChildKind) -> bool {
+    matches!(kind, ChildKind::Deployment | ChildKind::Service)
 }
 
 /// Notes an object that is somebody else's, or nobody's.

@@ -133,7 +133,7 @@ pub async fn reconcile(context: &Context, key: &ServiceKey, occasion: Occasion) 
                 return Outcome::Gone;
             }
             Err(error) => {
-                tracing::warn!(service = %key, error = %super::error::words(&error), "a tracked source cannot be read");
+                tracing::warn!(service = %key, error = %super::error::words(&error), "a tracked source, or what is to be adopted, cannot be read");
                 wake(context, context.slots.pass_over(key));
                 return Outcome::Failed {
                     generation: known_generation(context, key),

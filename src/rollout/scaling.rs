@@ -55,15 +55,21 @@ impl Scaling {
                 write_back: None,
             };
         };
+        // Before there is a first revision nothing was wanted but what runs already. It is landed on as by a promotion.
+        if let Some(found) = found_replicas(observed).filter(|_| observed.records.is_empty())
+            && operation.replicas > 0
+            && bounds.bounded(found) > operation.replicas
+        {
+            let wanted = bounds.bounded(found);
+            return Self {
+                wanted,
+                source: Some(ReplicasSource::Carried),
+                write_back: None,
+            };
+        }
         let status = observed.service.status.as_ref();
         let before = status.and_then(|status| status.replicas_from);
         let held = match status {
-            // Before there is a first revision nothing was wanted but what runs already.
-            _ if observed.records.is_empty()
-                && let Some(found) = found_replicas(observed) =>
-            {
-                found
-            }
             Some(status) => status.desired_replicas,
             // A lost status must not cost pods: what runs was wanted.
             None => observed.lasting_deployments().map(|(_, d)| d.replicas).sum(),

@@ -353,6 +353,9 @@ fn an_autoscaler_is_taken_over_with_what_it_wanted() {
     served(&mut world, 20);
     assert_eq!(world.ready("a"), 3, "{}", world.story());
     assert_eq!(adopted(&world), yes());
+    // The autoscaler goes on from what it had, and no manifest is blamed.
+    assert_eq!(world.api.service.spec.operation.replicas, 3);
+    assert_eq!(world.condition("ReplicasManagedByGit"), None);
     let autoscaler = world.object(ChildKind::HorizontalPodAutoscaler, NAME).unwrap();
     assert_eq!(
         autoscaler.object["spec"]["scaleTargetRef"]["kind"],
