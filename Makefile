@@ -11,6 +11,17 @@ CONTEXT ?=
 E2E_THREADS ?= 4
 # Seconds that a test waits for what must come: enough for a machine that is slow or busy.
 PATIENCE ?= 150
+# What the container image is for, and its name without a tag.
+ARCHITECTURES ?= amd64,arm64
+IMAGE ?= localhost/microservice-operator
+IMAGE_TOOL := e2e/cluster/bin/image
+# The image that the e2e tests install by the chart: the debug build, linked as in the real image.
+E2E_IMAGE := target/image/e2e/microservice-operator.oci.tar
+# Scenarios that run once more with the operator as a pod of the chart, over the earlier issues, by file and name.
+POD_TESTS := rollout canary rollback blue_green commands analysis checks faults children
+POD_SCENARIOS := rolling_update_under_load a_persons_rollback_stays a_match_sends_the_candidate without_routes_pods_are_the_shares \
+  a_crash_loop_is_taken_back a_container_killed_for_its_memory by_a_gateway_all_traffic_flips promote_full_skips \
+  a_candidate_that_fails_a_third a_job_decides_in_each_step an_operator_killed_in_a_rollout every_kind_is_made_owned
 # The directory of the cluster that the e2e tests run on.
 E2E_DIR ?= /tmp/microservice-operator-e2e
 # What a real node needs, beside what is built here.
@@ -18,7 +29,7 @@ DEBIAN_PACKAGES := containerd runc containernetworking-plugins iproute2 nftables
 
 .PHONY: help
 help: ## list what can be done
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 .PHONY: test
 test: tools fmt-check clippy unit gitops cluster-test e2e ## all that guards the project; CI runs this and nothing else
@@ -80,18 +91,38 @@ cluster-build: $(RUNNER) ## build the embedded Kubernetes (cached outside of the
 cluster-build-all: $(RUNNER) ## the same with all that a cluster can have beside it: gateway, Istio, metrics, kwok
 	$(RUNNER) build --all
 
-$(RUNNER): $(shell find e2e/cluster/cmd e2e/cluster/go.mod e2e/cluster/go.sum -type f 2>/dev/null)
-	cd e2e/cluster && CGO_ENABLED=0 go build -o bin/cluster ./cmd/cluster
+$(RUNNER) $(IMAGE_TOOL): $(shell find e2e/cluster/cmd e2e/cluster/oci e2e/cluster/go.mod e2e/cluster/go.sum -type f 2>/dev/null)
+	cd e2e/cluster && CGO_ENABLED=0 go build -o bin/$(@F) ./cmd/$(@F)
 
 .PHONY: cluster-test
 cluster-test: cluster-build-all ## the embedded Kubernetes itself: its parts, and that it leaves nothing behind
-	cd e2e/cluster && go vet ./cmd/... ./misbehave/... ./pause/... && CLUSTER_E2E=1 go test ./cmd/... ./misbehave/...
+	cd e2e/cluster && go vet ./cmd/... ./oci/... ./misbehave/... ./pause/... && CLUSTER_E2E=1 go test ./cmd/... ./oci/... ./misbehave/...
+
+.PHONY: image
+image: $(IMAGE_TOOL) ## the container image and its bill of materials, in target/image, without Docker
+	$(IMAGE_TOOL) build --architectures $(ARCHITECTURES) --repository $(IMAGE)
+
+# Only what links differs from `build`. The program lies beside the archive, for images with other numbers.
+.PHONY: e2e-image
+e2e-image: $(IMAGE_TOOL)
+	cargo rustc --locked --bin microservice-operator -- -C target-feature=+crt-static -C strip=debuginfo
+	mkdir -p $(dir $(E2E_IMAGE)) && cp $(OPERATOR) $(dir $(E2E_IMAGE))
+	$(IMAGE_TOOL) pack --repository registry.local/microservice-operator --output $(E2E_IMAGE) $(dir $(E2E_IMAGE))microservice-operator
 
 .PHONY: e2e
-e2e: build cluster-build-all ## scenarios on a real Kubernetes
+e2e: build e2e-image helm cluster-build-all ## scenarios on a real Kubernetes
 	cargo test --locked -p e2e --no-run
 	$(RUNNER) run --dir $(E2E_DIR) -- env OPERATOR_BIN=$(abspath $(OPERATOR)) CLUSTER_BIN=$(abspath $(RUNNER)) \
-	  PATIENCE=$(PATIENCE) cargo test --locked --no-fail-fast -p e2e -- --test-threads=$(E2E_THREADS)
+	  OPERATOR_IMAGE=$(abspath $(E2E_IMAGE)) PATIENCE=$(PATIENCE) $(MAKE) --no-print-directory e2e-here
+
+# In the network of a cluster.
+.PHONY: e2e-here
+e2e-here:
+	failed=0; \
+	cargo test --locked --no-fail-fast -p e2e -- --test-threads=$(E2E_THREADS) || failed=1; \
+	OPERATORS=pods cargo test --locked --no-fail-fast -p e2e $(addprefix --test ,$(POD_TESTS)) -- \
+	  --test-threads=$(E2E_THREADS) $(POD_SCENARIOS) || failed=1; \
+	exit $$failed
 
 .PHONY: generate
 generate: build ## write the generated files anew

@@ -125,7 +125,7 @@ fn described(chart: &str) -> Vec<Described> {
             let value = values
                 .pointer(&pointer)
                 .unwrap_or_else(|| panic!("{path} has no {pointer}"));
-            let leaf = !value.as_object().is_some_and(|fields| !fields.is_empty());
+            let leaf = value.as_object().is_none_or(serde_json::Map::is_empty);
             found.push(Described {
                 path: parents.join("."),
                 comment: std::mem::take(&mut comment).join(" "),

@@ -53,7 +53,7 @@ struct Shared {
 }
 
 impl Adapter {
-    /// Listens, and is aggregated into the API. Pods share `load` evenly among those of a selector that are ready.
+    /// Listens, and is aggregated into the API. Pods share `load` evenly among those of a selector that are ready and stay.
     pub async fn start(s: &Scenario, load: u32) -> Self {
         let load = Arc::new(AtomicU32::new(load));
         let listener = TcpListener::bind((NODE, 0)).await.expect("there is a free port");
@@ -175,7 +175,8 @@ async fn of_pods(
     let selector = selection.label_selector.unwrap_or_default();
     let found = pods.list(&ListParams::default().labels(&selector)).await;
     let mut ready = found.map(|list| list.items).unwrap_or_default();
-    ready.retain(is_ready);
+    // A pod that leaves stays ready for a while, and nobody sends it work any more.
+    ready.retain(|pod| is_ready(pod) && pod.metadata.deletion_timestamp.is_none());
     let thousandths = u64::from(shared.load.load(Ordering::SeqCst)) * 1000;
     let each = thousandths / u64::try_from(ready.len().max(1)).unwrap_or(1);
     let items: Vec<Value> = ready

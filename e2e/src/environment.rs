@@ -52,6 +52,32 @@ pub fn operator_binary() -> PathBuf {
     )
 }
 
+/// How the operators of scenarios run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operators {
+    /// As processes beside the test, which takes no time to start and can be disturbed in every way.
+    Processes,
+    /// As pods of the chart.
+    Pods,
+}
+
+/// How the operators of scenarios run.
+pub fn operators() -> Operators {
+    match std::env::var("OPERATORS").as_deref() {
+        Err(_) | Ok("processes") => Operators::Processes,
+        Ok("pods") => Operators::Pods,
+        Ok(other) => panic!("OPERATORS={other} is neither processes nor pods"),
+    }
+}
+
+/// The archive with the image of the operator under test.
+pub fn operator_image() -> PathBuf {
+    std::env::var_os("OPERATOR_IMAGE").map_or_else(
+        || repository().join("target/image/e2e/microservice-operator.oci.tar"),
+        PathBuf::from,
+    )
+}
+
 /// kubectl.
 pub fn kubectl_binary() -> PathBuf {
     std::env::var_os("KUBECTL").map_or_else(|| PathBuf::from("kubectl"), PathBuf::from)

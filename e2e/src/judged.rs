@@ -118,7 +118,8 @@ pub async fn twenty_equal_releases(s: &Scenario, source: &Value) {
 /// Both revisions fail alike: the release is held, and goes on when that is over.
 pub async fn shared_trouble(s: &Scenario, source: &Value) {
     let gateway = Gateway::start(s).await;
-    let first = service(&gateway, timed(&[50], 10), source);
+    // Long enough for Prometheus to find the new pods, and to see them fail.
+    let first = service(&gateway, timed(&[50], 30), source);
     let stable = s.deploy(&first).await.stable().unwrap();
     let load = traffic(&gateway).await;
     errors(s, &stable, 10).await;
@@ -136,7 +137,7 @@ pub async fn shared_trouble(s: &Scenario, source: &Value) {
         "{seen:?}"
     );
     // Longer than the step lasts.
-    throughout(Duration::from_secs(15), "the release to be held", async || {
+    throughout(Duration::from_secs(35), "the release to be held", async || {
         let found = s.service("web").await;
         let at = rollout(&found);
         if at.state == RolloutState::Rolling && at.step == Some(1) {
@@ -146,11 +147,12 @@ pub async fn shared_trouble(s: &Scenario, source: &Value) {
         }
     })
     .await;
-    let words = rollout(&s.service("web").await).waiting_for.unwrap();
-    assert!(
-        words.contains("the stable revision to recover as well: availability: "),
-        "{words}"
-    );
+    // Words alone may wait for the next write.
+    s.wait_for("web", "to say that it waits for the stable revision", |found| {
+        let words = rollout(found).waiting_for.unwrap_or_default();
+        is_in_force(found, 1) && words.contains("the stable revision to recover as well: availability: ")
+    })
+    .await;
     errors(s, &stable, 0).await;
     errors(s, &candidate, 0).await;
     let after = s.healthy("web").await;
@@ -168,7 +170,8 @@ async fn errors(s: &Scenario, revision: &str, percent: u32) {
 /// No requests at all: a step goes on, or waits where it is to.
 pub async fn no_requests(s: &Scenario, source: &Value) {
     let gateway = Gateway::start(s).await;
-    let first = service(&gateway, timed(&[50], 2), source);
+    // Long enough for Prometheus to find the new pods.
+    let first = service(&gateway, timed(&[50], 20), source);
     s.deploy(&first).await;
     let second = first.version("1.1.0");
     s.apply(&second).await;

@@ -1,4 +1,4 @@
-//! kubectl, as people use it.
+//! kubectl, as people use it, and other programs that are run like it.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::environment;
 
-/// What kubectl said.
+/// What a program said.
 #[derive(Clone, Debug)]
 pub struct Said {
     /// Whether it succeeded.
@@ -20,25 +20,27 @@ pub struct Said {
 impl Said {
     /// Its output. Panics where it failed.
     pub fn ok(self) -> String {
-        assert!(self.succeeded, "kubectl failed: {}{}", self.out, self.err);
+        assert!(self.succeeded, "it failed: {}{}", self.out, self.err);
         self.out
     }
 
     /// Its complaint. Panics where it did not fail.
     pub fn refused(self) -> String {
-        assert!(
-            !self.succeeded,
-            "kubectl was expected to fail, and said: {}",
-            self.out
-        );
+        assert!(!self.succeeded, "it was expected to fail, and said: {}", self.out);
         self.err
     }
 }
 
-/// Runs it with `input`.
+/// Runs kubectl with `input`.
 pub fn kubectl(arguments: &[&str], input: Option<&str>) -> Said {
-    let mut child = Command::new(environment::kubectl_binary())
-        .args(arguments)
+    let mut command = Command::new(environment::kubectl_binary());
+    command.args(arguments);
+    run(command, input)
+}
+
+/// Runs a program with `input`.
+pub fn run(mut command: Command, input: Option<&str>) -> Said {
+    let mut child = command
         .stdin(if input.is_some() {
             Stdio::piped()
         } else {
@@ -47,12 +49,12 @@ pub fn kubectl(arguments: &[&str], input: Option<&str>) -> Said {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .expect("kubectl can be run");
+        .unwrap_or_else(|error| panic!("{command:?} cannot be run: {error}"));
     if let Some(input) = input {
         // It may have failed and gone before it read all of it; its own words tell.
         let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     }
-    let output = child.wait_with_output().expect("kubectl ends");
+    let output = child.wait_with_output().expect("it ends");
     Said {
         succeeded: output.status.success(),
         out: String::from_utf8_lossy(&output.stdout).into_owned(),

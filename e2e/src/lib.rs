@@ -8,6 +8,8 @@
 //! | `KUBECONFIG`, `CLUSTER_DIR` | the cluster, as `cluster exec` sets them |
 //! | `CLUSTER_BIN` | the runner itself, for tests that disturb the cluster |
 //! | `OPERATOR_BIN` | the operator under test; default: target/debug/microservice-operator |
+//! | `OPERATORS` | `processes`, or `pods`: each scenario installs the chart with the image for its operator; default: processes |
+//! | `OPERATOR_IMAGE` | the archive with that image; default: that of `make e2e-image` |
 //! | `KUBECTL` | default: kubectl |
 //! | `KEEP=1` | leaves the namespaces for inspection |
 //! | `PATIENCE` | seconds after which waiting fails; default 60 |
@@ -20,6 +22,7 @@ pub mod audit;
 pub mod custom_metrics;
 pub mod environment;
 pub mod gateway;
+pub mod helm;
 pub mod http_client;
 pub mod istio;
 pub mod judged;
@@ -29,6 +32,7 @@ pub mod manifest;
 pub mod measure;
 pub mod metrics;
 pub mod operator;
+pub mod pod;
 pub mod prometheus;
 pub mod proxy;
 pub mod random;

@@ -82,6 +82,8 @@ fn quick(name: &str, image: &str, port: u16, path: &str) -> Manifest {
             "ports": [{"name": "http", "containerPort": port}],
             "probes": {"readiness": {
                 "httpGet": {"path": path, "port": "http"}, "periodSeconds": 1, "failureThreshold": 2,
+                // An answer that is late on a busy machine is no loss of readiness; what is not ready says so at once.
+                "timeoutSeconds": 5,
             }},
             // Long enough for the preStop sleep of 2 s, in which kube-proxy learns that the pod goes.
             "terminationGracePeriodSeconds": 3,

@@ -15,9 +15,9 @@ use crate::scenario::Scenario;
 /// The most that may pass between the two.
 pub const BUDGET: Duration = Duration::from_secs(1);
 
-/// Measures, prints and judges how long it took from the pod's status that completes a rule to the accepted write that
-/// puts the traffic on `stable`, or scales it up where it is not warm.
-pub async fn assert_reaction(s: &Scenario, service: &str, stable: &str, evidence: &Sighting<Pod>) {
+/// When the kubelet told the API server what was seen of a pod. The log is to be complete by then: what is answered is told
+/// a moment before it is noted.
+pub fn told_at(s: &Scenario, evidence: &Sighting<Pod>) -> Timestamp {
     let pod = evidence.object.name_any();
     // The status was written before it was seen: the kubelet's last write up to then is the one that carried it.
     let told = s
@@ -25,9 +25,16 @@ pub async fn assert_reaction(s: &Scenario, service: &str, stable: &str, evidence
         .requests(KUBELET)
         .into_iter()
         .filter(|r| r.resource == "pods" && r.subresource == "status" && r.name == pod && r.accepted())
-        .filter(|r| r.received <= evidence.at)
-        .max_by_key(|r| r.received)
-        .expect("the kubelet wrote the status that was seen");
+        .map(|r| r.received)
+        .filter(|received| *received <= evidence.at)
+        .max();
+    told.expect("the kubelet wrote the status that was seen")
+}
+
+/// Measures, prints and judges how long it took from the pod's status that completes a rule to the accepted write that
+/// puts the traffic on `stable`, or scales it up where it is not warm. To be called when that is over, for [`told_at`].
+pub async fn assert_reaction(s: &Scenario, service: &str, stable: &str, evidence: &Sighting<Pod>) {
+    let told = told_at(s, evidence);
     let helps = |r: &Request| {
         let object = (r.resource.as_str(), r.name.as_str());
         let route = r.resource == "httproutes" && r.name.starts_with(service);
@@ -39,7 +46,7 @@ pub async fn assert_reaction(s: &Scenario, service: &str, stable: &str, evidence
         let requests = s.audit.requests(OPERATOR);
         requests
             .into_iter()
-            .find(|r| r.received >= told.received && helps(r))
+            .find(|r| r.received >= told && helps(r))
             .ok_or_else(|| "none".to_owned())
     })
     .await;
@@ -47,8 +54,8 @@ pub async fn assert_reaction(s: &Scenario, service: &str, stable: &str, evidence
         .audit
         .requests(OPERATOR)
         .into_iter()
-        .find(|r| r.received >= told.received && r.subresource == "status" && r.accepted());
-    let seconds = |r: &Request| r.answered.duration_since(told.received).as_secs_f64();
+        .find(|r| r.received >= told && r.subresource == "status" && r.accepted());
+    let seconds = |r: &Request| r.answered.duration_since(told).as_secs_f64();
     say(&format!(
         "measured: {}: from the pod's status to the decision {:.3} s, to {} {} {:.3} s",
         s.name,

@@ -1,4 +1,4 @@
-//! A process of the operator, which a test may kill and start again.
+//! An operator, which a test may kill and start again: a process, or a pod of the chart.
 
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -8,7 +8,9 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value;
 
 use crate::environment;
+use crate::environment::Operators;
 use crate::http_client::get;
+use crate::pod::{End, Release};
 use crate::random::Random;
 
 /// How an operator is started.
@@ -26,15 +28,133 @@ pub struct OperatorOptions {
 
 /// A running operator. Ends with the value.
 #[derive(Debug)]
-pub struct Operator {
+pub enum Operator {
+    /// Beside the test.
+    Process(Box<Process>),
+    /// In the cluster.
+    Pod(Release),
+}
+
+impl Operator {
+    /// Starts it as the environment says, without waiting.
+    pub fn start_as_asked(options: OperatorOptions) -> Self {
+        match environment::operators() {
+            Operators::Processes => Self::start(options),
+            Operators::Pods => Self::Pod(Release::install(&options.namespaces, &options.flags)),
+        }
+    }
+
+    /// Starts a process, without waiting.
+    pub fn start(options: OperatorOptions) -> Self {
+        Self::Process(Box::new(Process::start(options)))
+    }
+
+    /// Waits until its caches are warm, and a pod is the leader too: it has no other to wait for.
+    pub async fn ready(&mut self) {
+        match self {
+            Self::Process(process) => process.ready().await,
+            Self::Pod(release) => {
+                crate::eventually("the operator's pod to act", async || release.acts().await).await;
+            }
+        }
+    }
+
+    /// Ends it with SIGKILL: it cannot prepare.
+    pub fn kill(&mut self) {
+        match self {
+            Self::Process(process) => process.kill(),
+            Self::Pod(release) => release.stop(End::Killed),
+        }
+    }
+
+    /// Ends it with SIGTERM and waits. Answers whether it ended with success, as far as that is seen.
+    pub fn stop(&mut self) -> bool {
+        match self {
+            Self::Process(process) => process.stop(),
+            Self::Pod(release) => {
+                release.stop(End::Told);
+                true
+            }
+        }
+    }
+
+    /// Freezes it: it does nothing, and its clock goes on.
+    pub fn freeze(&mut self) {
+        self.process().signal("-STOP");
+    }
+
+    /// Lets it go on after [`Operator::freeze`].
+    pub fn thaw(&mut self) {
+        self.process().signal("-CONT");
+    }
+
+    fn process(&self) -> &Process {
+        match self {
+            Self::Process(process) => process,
+            Self::Pod(_) => panic!("a pod takes no signals"),
+        }
+    }
+
+    /// Kills it, where it runs, and starts it again.
+    pub async fn restart(&mut self) {
+        self.restart_without_waiting();
+        self.ready().await;
+    }
+
+    /// Kills it, where it runs, and starts it again, without waiting for its caches.
+    pub fn restart_without_waiting(&mut self) {
+        self.kill();
+        match self {
+            Self::Process(process) => process.spawn(),
+            Self::Pod(release) => release.start(),
+        }
+    }
+
+    /// A page of it, for example /metrics.
+    pub async fn page(&self, path: &str) -> String {
+        let page = match self {
+            Self::Process(process) => get(process.address, path).await.map(|answer| answer.body),
+            Self::Pod(release) => release.page(path).await,
+        };
+        page.expect("the operator answers")
+    }
+
+    /// The lines of its log.
+    pub fn log(&self) -> Vec<Value> {
+        self.text()
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect()
+    }
+
+    /// The last lines of its log, as text.
+    pub fn tail(&self, lines: usize) -> String {
+        last(&self.text(), lines)
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Process(process) => process.text(),
+            Self::Pod(release) => release.log(),
+        }
+    }
+}
+
+fn last(text: &str, lines: usize) -> String {
+    let all: Vec<&str> = text.lines().collect();
+    all[all.len().saturating_sub(lines)..].join("\n")
+}
+
+/// A running process. Ends with the value.
+#[derive(Debug)]
+pub struct Process {
     options: OperatorOptions,
     address: SocketAddr,
     child: Option<Child>,
 }
 
-impl Operator {
-    /// Starts it, without waiting.
-    pub fn start(options: OperatorOptions) -> Self {
+impl Process {
+    fn start(options: OperatorOptions) -> Self {
         // All of 127.0.0.0/8 is this machine: an address of its own needs no search for a free port.
         let mut random = Random::new();
         let mut byte = || u8::try_from(1 + random.below(250)).unwrap_or(1);
@@ -77,13 +197,15 @@ impl Operator {
         self.child = Some(command.spawn().expect("the operator can be started"));
     }
 
-    /// Waits until its caches are warm.
-    pub async fn ready(&mut self) {
+    async fn ready(&mut self) {
         crate::eventually("the operator to be ready", async || {
             if let Some(child) = &mut self.child
                 && let Ok(Some(status)) = child.try_wait()
             {
-                panic!("the operator has ended: {status}; its log: {}", self.tail(20));
+                panic!(
+                    "the operator has ended: {status}; its log: {}",
+                    last(&self.text(), 20)
+                );
             }
             match get(self.address, "/readyz").await {
                 Ok(answer) if answer.code == 200 => Ok(()),
@@ -94,16 +216,14 @@ impl Operator {
         .await;
     }
 
-    /// Ends it with SIGKILL: it cannot prepare.
-    pub fn kill(&mut self) {
+    fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
             let _ = child.wait();
         }
     }
 
-    /// Ends it with SIGTERM and waits. Answers whether it ended with success.
-    pub fn stop(&mut self) -> bool {
+    fn stop(&mut self) -> bool {
         let Some(mut child) = self.child.take() else {
             return true;
         };
@@ -111,16 +231,6 @@ impl Operator {
             .args(["-TERM", &child.id().to_string()])
             .status();
         child.wait().expect("the operator ends").success()
-    }
-
-    /// Freezes it: it does nothing, and its clock goes on.
-    pub fn freeze(&mut self) {
-        self.signal("-STOP");
-    }
-
-    /// Lets it go on after [`Operator::freeze`].
-    pub fn thaw(&mut self) {
-        self.signal("-CONT");
     }
 
     fn signal(&self, signal: &str) {
@@ -131,41 +241,12 @@ impl Operator {
         assert!(status.is_ok_and(|status| status.success()), "kill {signal}");
     }
 
-    /// Starts it again after an end.
-    pub async fn restart(&mut self) {
-        self.kill();
-        self.spawn();
-        self.ready().await;
-    }
-
-    /// Starts it again after an end, without waiting for its caches.
-    pub fn restart_without_waiting(&mut self) {
-        self.kill();
-        self.spawn();
-    }
-
-    /// A page of it, for example /metrics.
-    pub async fn page(&self, path: &str) -> String {
-        get(self.address, path).await.expect("the operator answers").body
-    }
-
-    /// The lines of its log.
-    pub fn log(&self) -> Vec<Value> {
-        let text = std::fs::read_to_string(&self.options.log).unwrap_or_default();
-        text.lines()
-            .filter_map(|line| serde_json::from_str(line).ok())
-            .collect()
-    }
-
-    /// The last lines of its log, as text.
-    pub fn tail(&self, lines: usize) -> String {
-        let text = std::fs::read_to_string(&self.options.log).unwrap_or_default();
-        let all: Vec<&str> = text.lines().collect();
-        all[all.len().saturating_sub(lines)..].join("\n")
+    fn text(&self) -> String {
+        std::fs::read_to_string(&self.options.log).unwrap_or_default()
     }
 }
 
-impl Drop for Operator {
+impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
     }

@@ -40,9 +40,10 @@ pub fn blue_green(settings: Value) -> Value {
     spec
 }
 
+/// What is written to a gateway settles for as long as by default: twice the time that Traefik is to take.
 fn quick() -> Value {
     json!({"strategy": {
-        "settleSeconds": 1, "drainSeconds": DRAIN_SECONDS, "bakeSeconds": 5, "progressDeadlineSeconds": 60,
+        "settleSeconds": 2, "drainSeconds": DRAIN_SECONDS, "bakeSeconds": 5, "progressDeadlineSeconds": 60,
     }})
 }
 

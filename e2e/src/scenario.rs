@@ -19,7 +19,8 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use crate::audit::AuditLog;
-use crate::environment::{self, Pods, cluster_dir};
+use crate::environment::{self, Operators, Pods, cluster_dir};
+use crate::http_client::Answer;
 use crate::kubectl::{Said, established, kubectl};
 use crate::load::Load;
 use crate::manifest::Manifest;
@@ -111,8 +112,15 @@ impl Setup {
 
     /// Runs it, and leaves nothing behind.
     pub fn run(self, test: impl AsyncFnOnce(&Scenario) + Send) {
-        if self.real && environment::pods() == Pods::Simulated {
+        // An operator that is a pod takes them too.
+        let real = self.real || environment::operators() == Operators::Pods;
+        if real && environment::pods() == Pods::Simulated {
             return environment::skipped(self.name, "real pods");
+        }
+        // A pod reaches the API server by its service account, and by no other way.
+        let by_another_way = self.proxied || self.user.is_some();
+        if environment::operators() == Operators::Pods && by_another_way {
+            return environment::skipped(self.name, "an operator that is a process");
         }
         // What a long test holds is too much for the stack of a test's thread, also on its way to the heap.
         let name = std::thread::current().name().unwrap_or(self.name).to_owned();
@@ -179,7 +187,7 @@ impl Setup {
             })
         });
         let operator = if self.operator {
-            let mut operator = Operator::start(options.clone());
+            let mut operator = Operator::start_as_asked(options.clone());
             if self.awaited {
                 operator.ready().await;
             }
@@ -654,13 +662,7 @@ impl Scenario {
 
     /// Posts to a pod of the application that misbehaves, for example `/exit?code=3`.
     pub async fn tell(&self, pod: &Pod, path: &str) {
-        let address = pod
-            .status
-            .as_ref()
-            .and_then(|status| status.pod_ip.as_deref())
-            .expect("the pod has an address");
-        let address = SocketAddr::new(address.parse().unwrap(), 8080);
-        match crate::http_client::ask(http::Method::POST, address, path).await {
+        match crate::http_client::ask(http::Method::POST, address_of(pod), path).await {
             Ok(answer) => assert!(
                 answer.code < 300,
                 "{}: {path}: {}: {}",
@@ -672,6 +674,14 @@ impl Scenario {
             Err(_) if path.starts_with("/exit") || path.starts_with("/allocate") => {}
             Err(error) => panic!("{}: {error}", pod.name_any()),
         }
+    }
+
+    /// Gets a page of a pod of that application.
+    ///
+    /// # Errors
+    /// In words, where no whole answer came in time.
+    pub async fn ask(&self, pod: &Pod, path: &str) -> Result<Answer, String> {
+        crate::http_client::get(address_of(pod), path).await
     }
 
     /// Waits until a rollout against the present revision has begun. Answers the candidate.
@@ -804,6 +814,14 @@ where
             Err(_) => return None,
         }
     }
+}
+
+/// Where a pod of the application that misbehaves listens.
+fn address_of(pod: &Pod) -> SocketAddr {
+    let status = pod.status.as_ref();
+    let address = status.and_then(|status| status.pod_ip.as_deref());
+    let address = address.expect("the pod has an address");
+    SocketAddr::new(address.parse().unwrap(), 8080)
 }
 
 /// Whether a pod is ready.

@@ -11,7 +11,7 @@ use e2e::environment::cluster;
 use e2e::kubectl::kubectl;
 use e2e::scenario::{is_ready, revision_of};
 use e2e::status::StatusExt;
-use e2e::wait::{eventually, within};
+use e2e::wait::{eventually, patience, within};
 use e2e::{Manifest, Scenario, misbehave, podinfo, scenario};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::ListParams;
@@ -307,7 +307,8 @@ fn a_drain_is_not_held_against_the_candidate() {
         {
             let _cordoned = Cordoned(node.clone());
             let selector = format!("--pod-selector=microservice.dev/revision={candidate}");
-            s.kubectl(&["drain", &node, &selector, "--timeout=60s"]).ok();
+            let timeout = format!("--timeout={}s", patience().as_secs());
+            s.kubectl(&["drain", &node, &selector, &timeout]).ok();
         }
         s.ready_pods(&candidate, 3).await;
         let after: Vec<Pod> = s.pods_of(&candidate).await;

@@ -19,8 +19,6 @@ fn service() -> Manifest {
     podinfo("web", "1.0.0")
         .spec(json!({"replicas": REPLICAS}))
         .spec(blue_green(json!({"switch": "Manual"})))
-        // Long enough for a way back in time.
-        .spec(json!({"strategy": {"bakeSeconds": 8}}))
 }
 
 fn start(requests: &Requests) -> Vec<Load> {
@@ -57,7 +55,9 @@ async fn assert_flips(s: &Scenario, first: &Manifest, requests: &Requests) {
     loads.extend(start(&root.clone().repeating()));
 
     // The new one is seen at the preview alone.
-    s.apply(&first.clone().version("1.1.0")).await;
+    // Long enough for a way back in time.
+    let bake = json!({"strategy": {"bakeSeconds": 120}});
+    s.apply(&first.clone().spec(bake).version("1.1.0")).await;
     let found = in_force(s, "web", 1).await;
     let candidate = found.candidate().unwrap();
     s.ready_pods(&candidate, REPLICAS).await;

@@ -9,7 +9,7 @@ use e2e::audit::OPERATOR;
 use e2e::environment::say;
 use e2e::gateway::{Gateway, IngressController, route_accepted};
 use e2e::http_client::Visitor;
-use e2e::load::{Connections, Load, Requests};
+use e2e::load::{Connections, Load, Requests, within_chance};
 use e2e::release::{
     ROUTE_OBJECT, abort, by_gateway, by_hand, by_ingress, canary, in_force, promote, rollout, served_by,
     timed,
@@ -73,7 +73,6 @@ fn each_step_by_a_gateway_gets_its_share_and_no_request_fails() {
             .clone()
             .connections(Connections::KeptAlive)
             .rate(900.0)
-            .at_most(2 * RELEASE)
             .start();
         let fresh = requests.clone().rate(100.0).start();
         let http2 = requests.connections(Connections::Http2).rate(100.0).start();
@@ -201,9 +200,18 @@ fn without_routes_pods_are_the_shares_and_no_request_fails() {
             s.ready_pods(&status.candidate.clone().unwrap(), pods).await;
             s.ready_pods(&stable, 4 - pods).await;
             // kube-proxy follows the EndpointSlices a moment later.
-            fresh.seen_since(fresh.mark(), 600).await;
+            let share = f64::from(weight) / 100.0;
+            eventually("kube-proxy to follow", async || {
+                let tally = fresh.seen_since(fresh.mark(), 300).await;
+                if within_chance(tally.of("1.1.0"), tally.good(), share) {
+                    Ok(())
+                } else {
+                    Err(format!("{:?}", tally.answered))
+                }
+            })
+            .await;
             let tally = fresh.seen_since(fresh.mark(), MANY).await;
-            tally.assert_share("1.1.0", f64::from(weight) / 100.0);
+            tally.assert_share("1.1.0", share);
             say(&format!(
                 "measured: {}: step {step} ({weight} %): {:?} of {}",
                 s.name,

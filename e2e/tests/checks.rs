@@ -98,7 +98,7 @@ fn a_call_holds_a_step_and_lets_it_go() {
 
 fn suite(code: i32) -> Value {
     json!([{"name": "suite", "job": {
-        "image": "registry.local/misbehave:1.0.0", "timeoutSeconds": 60,
+        "image": "registry.local/misbehave:1.0.0", "timeoutSeconds": 120,
         "env": [
             {"name": "EXIT_AFTER_SECONDS", "value": "1"}, {"name": "EXIT_CODE", "value": code.to_string()},
             {"name": "EXIT_MESSAGE", "value": "40 cases"},

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 
 use e2e::status::StatusExt;
-use e2e::wait::eventually;
+use e2e::wait::{eventually, patience};
 use e2e::{Manifest, Scenario, podinfo, scenario};
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
 use k8s_openapi::api::autoscaling::v2::{HorizontalPodAutoscaler, HorizontalPodAutoscalerCondition};
@@ -267,17 +267,13 @@ fn kubectl_scales_it_and_waits_for_it() {
     scenario("scale").run(async |s| {
         s.kubectl_with(&["apply", "-f", "-"], Some(&podinfo("web", "1.0.0").text()))
             .ok();
-        s.kubectl(&["wait", "--for=condition=Ready", "--timeout=60s", "msvc/web"])
+        let timeout = format!("--timeout={}s", patience().as_secs());
+        s.kubectl(&["wait", "--for=condition=Ready", &timeout, "msvc/web"])
             .ok();
         let stable = s.healthy("web").await.stable().unwrap();
         s.kubectl(&["scale", "msvc", "web", "--replicas=3"]).ok();
-        s.kubectl(&[
-            "wait",
-            "--for=jsonpath={.status.ready}=3/3",
-            "--timeout=60s",
-            "msvc/web",
-        ])
-        .ok();
+        s.kubectl(&["wait", "--for=jsonpath={.status.ready}=3/3", &timeout, "msvc/web"])
+            .ok();
         s.ready_pods(&stable, 3).await;
         let scale = s.api::<Microservice>().get_scale("web").await.unwrap();
         assert_eq!(scale.spec.unwrap().replicas, Some(3));

@@ -8,6 +8,7 @@ use std::time::Duration;
 use e2e::release::{
     by_hand, canary, in_force, in_state, is_in_force, promote, rollout, step_value, timed, trial_value,
 };
+use e2e::scenario::is_ready;
 use e2e::status::StatusExt;
 use e2e::wait::throughout;
 use e2e::{Manifest, Scenario, podinfo, scenario};
@@ -52,7 +53,7 @@ async fn unannotate(s: &Scenario, verb: &str) {
 fn promote_ends_the_step_that_it_names_and_what_is_stale_is_told_once() {
     scenario("command-promote").run(async |s| {
         // Long enough to say something in; then the next one comes, whatever has been said.
-        let steps = json!([{"weight": 25, "durationSeconds": 10}, {"weight": 50, "pause": "Manual"}]);
+        let steps = json!([{"weight": 25, "durationSeconds": 20}, {"weight": 50, "pause": "Manual"}]);
         let first = service(steps);
         s.deploy(&first).await;
         s.apply(&first.version("1.1.0")).await;
@@ -105,11 +106,9 @@ fn promote_full_skips_the_steps_and_not_the_pods() {
         let candidate = found.candidate().unwrap();
         s.annotate("web", "microservice.dev/promote-full", &value).await;
         let promoting = in_state(s, "web", RolloutState::Promoting).await;
-        let deployment: Deployment = s.get(&candidate).await;
-        assert_eq!(
-            deployment.status.and_then(|status| status.ready_replicas),
-            Some(3)
-        );
+        // The pods themselves: a Deployment's own count comes after them.
+        let pods = s.pods_of(&candidate).await;
+        assert_eq!(pods.iter().filter(|pod| is_ready(pod)).count(), 3);
         assert_eq!(
             outcome(&promoting, "promote-full"),
             Some((value, CommandOutcome::Done))
@@ -123,7 +122,8 @@ fn promote_full_skips_the_steps_and_not_the_pods() {
 #[test]
 fn pause_holds_a_step_until_it_is_taken_away() {
     scenario("command-pause").run(async |s| {
-        let first = service(timed(&[25, 50], 4));
+        // Long enough to say so in.
+        let first = service(timed(&[25, 50], 10));
         s.deploy(&first).await;
         s.apply(&first.version("1.1.0")).await;
         let found = in_force(s, "web", 1).await;
@@ -134,7 +134,7 @@ fn pause_holds_a_step_until_it_is_taken_away() {
         })
         .await;
         // Longer than the step lasts.
-        throughout(Duration::from_secs(6), "step 1", async || {
+        throughout(Duration::from_secs(12), "step 1", async || {
             let found = s.service("web").await;
             let is = is_in_force(&found, 1) && found.said().phase == Some(Phase::Paused);
             if is {

@@ -19,10 +19,12 @@ fn service() -> Manifest {
     podinfo("web", "1.0.0").spec(json!({"replicas": 2, "config": {"env": {"COLOR": "green"}}}))
 }
 
+/// The pods that are to stay: of another revision some may not have ended yet.
 async fn pod_uids(s: &Scenario) -> BTreeSet<String> {
     s.list::<Pod>()
         .await
         .into_iter()
+        .filter(|pod| pod.metadata.deletion_timestamp.is_none())
         .filter_map(|pod| pod.uid())
         .collect()
 }

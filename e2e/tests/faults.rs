@@ -567,6 +567,8 @@ fn an_operator_killed_on_the_way_back_goes_on_where_it_was() {
             containers.is_some_and(|all| all.iter().any(|container| container.restart_count > 0))
         })
         .await;
+        // And what is started again listens a moment later, before or after the Service has left it out.
+        eventually("it to answer again", async || s.ask(&victim, "/").await).await;
         let restarted = Timestamp::now();
         s.bounce_operator().await;
         s.wait_for("web", "to return", |found| {

@@ -36,7 +36,8 @@ fn work(code: i32, seconds: i32, words: &str) -> Value {
             {"name": "EXIT_CODE", "value": code.to_string()},
             {"name": "EXIT_MESSAGE", "value": words},
         ],
-        "timeoutSeconds": 30,
+        // On a busy machine a pod alone takes seconds to start.
+        "timeoutSeconds": 120,
     })
 }
 
@@ -186,7 +187,7 @@ fn a_job_that_fails_takes_the_revision_back_before_it_ever_had_a_pod() {
         // The words may also be in the log alone.
         let silent = json!({"preDeploy": [{
             "name": "migrate", "image": "registry.local/misbehave:1.0.0",
-            "env": [{"name": "DELAY_MS", "value": "soon"}], "timeoutSeconds": 30,
+            "env": [{"name": "DELAY_MS", "value": "soon"}], "timeoutSeconds": 120,
         }]});
         s.apply(&first.clone().version("2.0.0").spec(silent)).await;
         let found = s
@@ -376,14 +377,15 @@ fn a_webhook_is_called_until_it_says_yes_and_traffic_waits_for_it() {
             assert_eq!(call.headers["x-gate"], "open-sesame");
         }
         let yes = calls[2].at;
+        // It is seen when it is written, which may be before it is answered.
+        let moved = half_moved(&routes).await;
         let written = s
             .audit
             .requests(OPERATOR)
             .into_iter()
             .filter(|request| request.resource == "httproutes" && request.writes() && request.accepted());
-        let moved = half_moved(&routes).await;
         let write = written
-            .filter(|request| request.answered <= moved.at)
+            .filter(|request| request.received <= moved.at)
             .max_by_key(|request| request.received)
             .expect("the route was written");
         assert!(

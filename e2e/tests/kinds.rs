@@ -125,7 +125,7 @@ async fn content(s: &Scenario, condition: &str) {
 }
 
 /// No request speaks of a kind that is gone: not one a second, and not one a minute.
-async fn silence(s: &Scenario, plural: &str) {
+async fn silence(s: &Scenario, kind: &str, plural: &str) {
     let asked = || {
         s.audit
             .requests(OPERATOR)
@@ -136,7 +136,7 @@ async fn silence(s: &Scenario, plural: &str) {
     // What was on its way when the kind went may still come.
     let line = format!("{plural} to be let go of");
     s.log_line(&line, |line| {
-        line["message"] == "this kind is not served any more"
+        line["message"] == "this kind is not served any more" && line["kind"] == kind
     })
     .await;
     let before = asked();
@@ -332,7 +332,7 @@ fn gateway_routes_come_are_refused_and_go() {
         // Gone: said again, and nothing else is disturbed.
         gateway.delete();
         missing(s, "RoutesReady", NO_HTTP_ROUTE).await;
-        silence(s, "httproutes").await;
+        silence(s, "HTTPRoute", "httproutes").await;
         assert_eq!(uids(s, &stable).await, pods);
         s.get::<Ingress>("web-old").await;
         let promoted = s.deploy(&manifest.version("1.1.0")).await.stable().unwrap();
@@ -426,7 +426,7 @@ fn monitors_come_and_go() {
         assert!(took < SOON, "{took:?}");
         prometheus.delete();
         missing(s, "MonitoringReady", NO_SERVICE_MONITOR).await;
-        silence(s, "servicemonitors").await;
+        silence(s, "ServiceMonitor", "servicemonitors").await;
         assert_eq!(uids(s, &stable).await, pods);
     });
 }

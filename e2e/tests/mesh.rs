@@ -135,6 +135,8 @@ fn service(ingress: &Ingress<'_>) -> Manifest {
         .spec(json!({"replicas": 2}))
         .spec(by_istio(ingress, "web"))
         .spec(canary(by_hand(&WEIGHTS)))
+        // Longer than the two seconds that Istio may take, which tells nobody what is in force.
+        .spec(json!({"strategy": {"settleSeconds": 3}}))
 }
 
 /// A service whose route has no hosts of its own, and the VirtualService of others that delegates to it.

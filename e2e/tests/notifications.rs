@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use e2e::environment::say;
 use e2e::release::{abort, by_hand, canary, in_force, promote};
@@ -194,7 +195,20 @@ fn what_was_being_sent_when_the_operator_died_is_not_sent_again_and_that_is_said
         })
         .await;
         s.kill_operator().await;
-        let before: Vec<usize> = KINDS.iter().map(|kind| came(&receiver, kind).len()).collect();
+        // What it had sent by then comes still.
+        let mut seen = (Vec::new(), Instant::now());
+        let before: Vec<usize> = eventually("what was on its way to come", async || {
+            let counts: Vec<usize> = KINDS.iter().map(|kind| came(&receiver, kind).len()).collect();
+            if counts != seen.0 {
+                seen = (counts, Instant::now());
+            }
+            if seen.1.elapsed() >= Duration::from_secs(1) {
+                Ok(seen.0.clone())
+            } else {
+                Err(format!("{:?}", seen.0))
+            }
+        })
+        .await;
         s.restart_operator().await;
         s.event("NotificationLost", "slack may not have been told").await;
         let page = s.page("/metrics").await;

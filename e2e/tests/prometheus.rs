@@ -65,7 +65,7 @@ fn by_prometheus_a_candidate_as_good_as_before_is_promoted() {
     scenario("prometheus-equal").real_pods().run(async |s| {
         prometheus::start();
         let gateway = Gateway::start(s).await;
-        let first = service(&gateway, timed(&[10, 50], 15), &source());
+        let first = service(&gateway, timed(&[10, 50], 25), &source());
         s.deploy(&first).await;
         let load = traffic(&gateway).await;
         s.apply(&first.version("1.1.0")).await;

@@ -17,8 +17,8 @@ use e2e::{Manifest, Scenario, misbehave, prometheus, scenario};
 use microservice_operator::api::{Blame, Microservice, RolloutState};
 use serde_json::json;
 
-/// How long the step lasts in which Prometheus is killed.
-const STEP: i32 = 10;
+/// How long the step lasts in which Prometheus is killed: it finds new pods some seconds after they are ready.
+const STEP: i32 = 20;
 
 /// One at a time.
 fn alone() -> MutexGuard<'static, ()> {
@@ -72,7 +72,7 @@ async fn killed(s: &Scenario) -> Away {
     ));
     assert!(said.contains("192.0.2.1:9090"), "{said}");
     throughout(
-        Duration::from_secs(u64::try_from(STEP).unwrap() * 2),
+        Duration::from_secs(u64::try_from(STEP).unwrap() + 5),
         "the release to be held",
         async || {
             let at = rollout(&s.service("web").await);
@@ -84,8 +84,12 @@ async fn killed(s: &Scenario) -> Away {
         },
     )
     .await;
-    let waiting = rollout(&s.service("web").await).waiting_for.unwrap();
-    assert!(waiting.contains("Prometheus: "), "{waiting}");
+    // Words alone may wait for the next write.
+    s.wait_for("web", "to say that it waits for Prometheus", |found| {
+        let at = rollout(found);
+        at.step == Some(1) && at.waiting_for.unwrap_or_default().contains("Prometheus: ")
+    })
+    .await;
     away
 }
 

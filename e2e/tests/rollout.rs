@@ -155,13 +155,21 @@ fn the_history_is_limited() {
         let seqs: Vec<i64> = history.iter().map(|entry| entry.seq).collect();
         assert_eq!(seqs, [4, 3, 2, 1]);
         assert!(history.iter().all(|entry| entry.outcome == "Promoted"));
-        let deployments: Vec<String> = s
-            .list::<Deployment>()
-            .await
-            .iter()
-            .map(ResourceExt::name_any)
-            .collect();
-        assert_eq!(deployments, [names[3].clone()]);
+        // The Deployment goes after the status, and after the record.
+        eventually("the stable Deployment alone", async || {
+            let deployments: Vec<String> = s
+                .list::<Deployment>()
+                .await
+                .iter()
+                .map(ResourceExt::name_any)
+                .collect();
+            if deployments == [names[3].clone()] {
+                Ok(())
+            } else {
+                Err(format!("{deployments:?}"))
+            }
+        })
+        .await;
     });
 }
 
@@ -349,7 +357,13 @@ fn a_renamed_port_and_a_dropped_rule_leave_the_old_revision_served() {
         assert_eq!(after.stable().unwrap(), stable);
         let uids = |pods: Vec<Pod>| pods.into_iter().filter_map(|pod| pod.uid()).collect::<std::collections::BTreeSet<_>>();
         assert_eq!(uids(s.pods_of(&stable).await), uids(pods), "no pod of the old revision was replaced");
-        let ports = s.get::<Service>("web").await.spec.unwrap().ports.unwrap();
+        // The Service is written after the status.
+        let service = s
+            .until::<Service>("web", "to have the old port alone", |found| {
+                found.spec.as_ref().and_then(|spec| spec.ports.as_ref()).is_some_and(|ports| ports.len() == 1)
+            })
+            .await;
+        let ports = service.spec.unwrap().ports.unwrap();
         assert_eq!(ports.iter().map(|p| p.name.clone().unwrap()).collect::<Vec<_>>(), ["http"]);
     });
 }

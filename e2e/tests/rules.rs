@@ -176,7 +176,9 @@ fn alerts_fire_on_bad_traffic_and_not_before() {
                 &format!(r#"objective="{objective}""#),
             );
             let share = eventually("a share", async || prometheus::number(&share).await).await;
-            assert!(share.abs() < f64::EPSILON, "{objective}: {share}");
+            // A busy machine may be late now and then, within the objective; what it answers is never an error.
+            let most = if objective == "speed" { 0.01 } else { f64::EPSILON };
+            assert!(share.abs() < most, "{objective}: {share}");
         }
         assert_eq!(firing(s).await.unwrap(), BTreeMap::new());
 

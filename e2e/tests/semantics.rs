@@ -9,6 +9,7 @@ use e2e::audit::OPERATOR;
 use e2e::environment::say;
 use e2e::gateway::{Gateway, route_accepted};
 use e2e::load::{Connections, Load};
+use e2e::measure::told_at;
 use e2e::release::{
     ROUTE, ROUTE_OBJECT, blue_green, by_gateway, by_hand, canary, in_force, promote, rollout, served_by,
     step_value, timed,
@@ -404,14 +405,15 @@ fn where_the_old_revision_has_no_ready_endpoint_a_healthy_candidate_goes_through
                     pod.name_any() == name && !e2e::scenario::is_ready(pod)
                 })
                 .await;
-            lost.push(seen.at);
+            lost.push(seen);
         }
-        let lost: Timestamp = lost.into_iter().max().unwrap();
         // The step waits for a person, and nobody says a word.
         served_by(&requests, "1.1.0").await;
         let load = requests.rate(100.0).start();
         let after = s.healthy("web").await;
         assert_eq!(after.stable(), Some(candidate));
+        // The operator may have seen it before this test did.
+        let lost = lost.iter().map(|seen| told_at(s, seen)).max().unwrap();
         let write = eventually("the write that gives it all", async || {
             let mut all = s.audit.requests(OPERATOR).into_iter();
             all.find(|r| r.resource == "httproutes" && r.writes() && r.accepted() && r.received >= lost)

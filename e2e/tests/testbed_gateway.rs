@@ -7,7 +7,7 @@ use std::time::Duration;
 use e2e::environment::say;
 use e2e::gateway::{Gateway, INGRESS_CLASS, IngressController, apply, route_accepted};
 use e2e::load::{Connections, Failure, Requests, Tally};
-use e2e::wait::{eventually, throughout};
+use e2e::wait::{eventually, patience, throughout};
 use e2e::{Scenario, scenario};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -53,7 +53,7 @@ async fn two_versions(s: &Scenario) {
     s.kubectl(&[
         "wait",
         "--for=condition=Available",
-        "--timeout=60s",
+        &format!("--timeout={}s", patience().as_secs()),
         "deployment/one",
         "deployment/two",
     ])

@@ -7,7 +7,7 @@ use e2e::audit::OPERATOR;
 use e2e::environment::say;
 use e2e::gateway::{Gateway, IngressController, route_accepted};
 use e2e::load::{Connections, Load, Requests};
-use e2e::measure::assert_reaction;
+use e2e::measure::{assert_reaction, told_at};
 use e2e::release::{
     ROUTE, ROUTE_OBJECT, abort, by_gateway, by_hand, by_ingress, canary, in_force, in_state, promote,
     rollout, served_by,
@@ -115,6 +115,18 @@ async fn go_to(s: &Scenario, step: i32) -> Microservice {
     in_force(s, "web", step).await
 }
 
+/// Waits until the pods of a revision are gone, with those that have only begun to end.
+async fn ended_all(s: &Scenario, revision: &str) {
+    eventually(&format!("the pods of {revision} to be gone"), async || {
+        let pods = s.list::<Pod>().await;
+        match pods.iter().filter(|pod| revision_of(*pod) == revision).count() {
+            0 => Ok(()),
+            left => Err(format!("{left} are left")),
+        }
+    })
+    .await;
+}
+
 /// Goes out to a step, or to the bake, and back by a person's word.
 async fn assert_way_back(s: &Scenario, step: Option<i32>) {
     let gateway = Gateway::start(s).await;
@@ -169,6 +181,8 @@ async fn assert_way_back(s: &Scenario, step: Option<i32>) {
     let candidate = after.candidate().unwrap();
     assert_eq!(s.pods_of(&candidate).await.len(), 0);
     outside.assert_only("1.0.0").await;
+    // No proxy stands between callers of the Service and its pods: their connections are closed by the pods, when they end.
+    ended_all(s, &candidate).await;
     inside.assert_only("1.0.0").await;
     carried([&outside, &inside], WAY).await;
     let latest = outside.latest("1.1.0").expect("it answered once");
@@ -269,19 +283,21 @@ fn a_candidate_that_crashes_at_half_of_the_traffic_hurts_until_the_weights_are_b
             evidence.push(ended);
         }
         let evidence = evidence.into_iter().max_by_key(|sighting| sighting.at).unwrap();
+        s.taken_back("web").await;
         assert_reaction(s, "web", &stable, &evidence).await;
+        // The operator may have seen it before this test did.
+        let told = told_at(s, &evidence);
         let back = eventually("the weights to be written back", async || {
             let requests = s.audit.requests(OPERATOR);
             requests
                 .into_iter()
                 .filter(|r| r.writes() && r.accepted() && r.resource == "httproutes")
-                .find(|r| r.answered >= evidence.at)
+                .find(|r| r.received >= told)
                 .ok_or_else(|| "no write".to_owned())
         })
         .await;
         route_accepted(s, "HTTPRoute", ROUTE_OBJECT).await;
         let in_force_by = back.answered + SignedDuration::from_secs(1);
-        s.taken_back("web").await;
         load.seen_since(load.mark(), 500).await;
         let tally = load.stop();
         let hurt = tally.failures.len();
@@ -317,7 +333,8 @@ fn a_route_that_nobody_carries_holds_the_release_by_name_and_takes_it_back_at_th
         // The old parent stays in force while both revisions live.
         let lost = json!([{"name": "absent"}]);
         let second = first.spec(json!({
-            "strategy": {"progressDeadlineSeconds": 10},
+            // Long enough for the pods, which come first.
+            "strategy": {"progressDeadlineSeconds": 30},
             "routes": [
                 {"name": ROUTE, "hosts": [gateway.host("web")], "gateway": {"parentRefs": [gateway.parent()]}},
                 {"name": "second", "hosts": [gateway.host("two")], "gateway": {"parentRefs": lost}},
@@ -379,15 +396,7 @@ async fn assert_left(s: &Scenario, first: &Manifest, requests: [Requests; 2], en
     let after = s.taken_back("web").await;
     assert_eq!(after.stable().unwrap(), stable);
     // No proxy stands between callers of the Service and its pods: their connections are closed by the pods, when they end.
-    let candidate = found.candidate().unwrap();
-    eventually("the candidate's pods to be gone", async || {
-        let pods = s.list::<Pod>().await;
-        match pods.iter().filter(|pod| revision_of(*pod) == candidate).count() {
-            0 => Ok(()),
-            left => Err(format!("{left} are left")),
-        }
-    })
-    .await;
+    ended_all(s, &found.candidate().unwrap()).await;
     for load in &loads {
         let tally = load.seen_since(load.mark(), 200).await;
         assert_eq!(tally.versions(), ["1.0.0"]);

@@ -134,6 +134,13 @@ impl Written {
             .unwrap()
     }
 
+    /// Whether a Service has ended, and what shrank before it.
+    fn has_deleted(&self, service: &str) -> bool {
+        let ended = |sighting: &Sighting<Service>| sighting.gone && sighting.object.name_any() == service;
+        let shrunk = |sighting: &Sighting<Deployment>| sighting.gone && sighting.object.name_any() == service;
+        self.services.iter().any(ended) && self.deployments.iter().any(shrunk)
+    }
+
     /// The ready endpoints of a Service before a place.
     fn ready_before(&self, service: &str, before: u64) -> usize {
         let of = |slice: &EndpointSlice| {
@@ -172,7 +179,7 @@ fn pods_come_before_weight_and_weight_goes_before_pods() {
         let candidate = s.deploy(&second).await.stable().unwrap();
         s.gone::<Service>(&stable).await;
         eventually("the recorders to follow", async || {
-            let gone = recorders.since(from).services.iter().any(|sighting| sighting.gone);
+            let gone = recorders.since(from).has_deleted(&stable);
             if gone { Ok(()) } else { Err("not yet".to_owned()) }
         })
         .await;
@@ -221,7 +228,7 @@ fn pods_come_before_weight_and_weight_goes_before_pods() {
         s.taken_back("web").await;
         s.gone::<Service>(&candidate).await;
         eventually("the recorders to follow", async || {
-            let gone = recorders.since(from).services.iter().any(|sighting| sighting.gone);
+            let gone = recorders.since(from).has_deleted(&candidate);
             if gone { Ok(()) } else { Err("not yet".to_owned()) }
         })
         .await;

@@ -22,7 +22,8 @@ pub const PAUSE: &str = "microservice.dev/pause";
 pub const FREEZE: &str = "microservice.dev/freeze";
 /// `<revision>` or `<image>`: this one goes out without steps, their waits and the queue.
 pub const EXPEDITE: &str = "microservice.dev/expedite";
-/// On a Microservice: kinds, separated by commas, whose same-named foreign objects it may take over.
+/// On a Microservice: the kinds, separated by commas, whose objects of nobody it may take over, where they have the names
+/// that its own objects would have; a Deployment and a PodDisruptionBudget may be named: `Deployment/orders-v1`.
 pub const ADOPT: &str = "microservice.dev/adopt";
 
 /// On a child: digest of what was last applied, so that nothing is written without a difference.

@@ -33,6 +33,8 @@ pub enum ConditionType {
     ReplicasManagedByGit,
     /// Today's operator would render the stable revision differently.
     RefreshAvailable,
+    /// What ran before the Microservice did was taken over, as an annotation asks for.
+    Adopted,
 }
 
 impl ConditionType {
@@ -53,6 +55,7 @@ impl ConditionType {
             Self::ImageMutated => "ImageMutated",
             Self::ReplicasManagedByGit => "ReplicasManagedByGit",
             Self::RefreshAvailable => "RefreshAvailable",
+            Self::Adopted => "Adopted",
         }
     }
 }

@@ -246,8 +246,8 @@ where
 }
 
 /// How requests are made: over HTTP/1.1, each over a connection of its own, to wherever the environment's proxy
-/// variables lead; nothing is followed, repeated, stored or unpacked. The system's certificate authorities are trusted
-/// (SSL_CERT_FILE and SSL_CERT_DIR name others); where there are none, https fails and says so.
+/// variables lead; nothing is followed, repeated, stored or unpacked. The certificate authorities are trusted that
+/// SSL_CERT_FILE and SSL_CERT_DIR name, and where neither is set the system's, or without any those that are built in.
 pub fn client() -> ClientBuilder {
     let mut roots = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
@@ -255,7 +255,21 @@ pub fn client() -> ClientBuilder {
         tracing::warn!(error = %words(&error), "certificate authorities of the system cannot be read");
     }
     roots.add_parsable_certificates(found.certs);
+    // Who names authorities wants no others, also where the file is empty or gone.
+    let named = ["SSL_CERT_FILE", "SSL_CERT_DIR"].map(std::env::var_os);
+    if named.iter().all(Option::is_none) {
+        roots = or_built_in(roots);
+    }
     trusting(untrusting(), roots)
+}
+
+/// These authorities, or where there are none those of Mozilla's programme: an image with nothing but the operator in it
+/// has no files of a system's.
+fn or_built_in(mut roots: RootCertStore) -> RootCertStore {
+    if roots.is_empty() {
+        roots.add_parsable_certificates(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned());
+    }
+    roots
 }
 
 /// The same, before it is said who is trusted.
@@ -403,6 +417,20 @@ mod tests {
 
     /// More than anything here takes.
     const PATIENCE: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn authorities_are_built_in_for_a_system_without_any() {
+        let built_in = or_built_in(RootCertStore::empty());
+        assert!(built_in.len() > 50, "{}", built_in.len());
+        let mut own = RootCertStore::empty();
+        own.add(webpki_root_certs::TLS_SERVER_ROOT_CERTS[0].clone())
+            .unwrap();
+        assert_eq!(
+            or_built_in(own).len(),
+            1,
+            "who has authorities is given no others"
+        );
+    }
 
     fn service() -> ServiceKey {
         ServiceKey {

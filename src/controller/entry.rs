@@ -214,6 +214,11 @@ fn deployment_view(metadata: &ObjectMeta, object: &Value) -> DeploymentView {
         failure: replica_failure(&conditions),
         template: object.pointer("/spec/template").cloned().unwrap_or_default(),
         selector: serde_json::from_value(selector).unwrap_or_default(),
+        pods: object
+            .pointer("/status/replicas")
+            .and_then(Value::as_i64)
+            .and_then(|n| i32::try_from(n).ok())
+            .unwrap_or(0),
     }
 }
 
@@ -279,7 +284,15 @@ macro_rules! cached {
 }
 
 cached!(ChildEntry, instance);
-cached!(Pod, instance);
+// Pods of an adopted Deployment may have to keep a label of that name for something else: their revision tells, too, and
+// its name is that of the service with a suffix.
+cached!(Pod, |metadata| {
+    let (service, _) = label(metadata, labels::REVISION)?.rsplit_once('-')?;
+    Some(ServiceKey {
+        namespace: metadata.namespace.clone()?,
+        name: service.to_owned(),
+    })
+});
 // A slice has the labels of its Service, and a service has one for each of its live revisions.
 cached!(EndpointSlice, instance);
 cached!(Node, |_| None);

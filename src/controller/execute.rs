@@ -1,5 +1,7 @@
 //! Carries out the steps of a plan, in their order. Decides nothing: what a failed write means is for the next plan.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, ValidationDirective};
 use kube::{Api, Error, ResourceExt};
@@ -13,9 +15,7 @@ use super::request::bounded;
 use super::streams::api_resource;
 use crate::api::{Microservice, MicroserviceStatus, labels};
 use crate::render::ChildKind;
-use crate::rollout::{
-    Apply, ApplyReason, Delete, Failure, FailureClass, LabelPod, Observed, Step, Turn, WriteBack,
-};
+use crate::rollout::{Apply, ApplyReason, Delete, Failure, FailureClass, Observed, Step, Turn, WriteBack};
 use crate::telemetry::{WriteResult, WriteVerb};
 
 /// Carries out `writes`. What is refused is remembered, and the others are done; where what was planned on is not what
@@ -30,6 +30,7 @@ pub async fn execute(context: &Context, key: &ServiceKey, observed: &Observed, w
             Step::Checkpoint(_)
             | Step::Scale(_)
             | Step::Label(_)
+            | Step::Claim(_)
             | Step::Call(_)
             | Step::ForgetCall(_)
             | Step::Send(_) => false,
@@ -41,7 +42,11 @@ pub async fn execute(context: &Context, key: &ServiceKey, observed: &Observed, w
             Step::Checkpoint(status) => write_status(context, key, observed, status).await,
             Step::Apply(apply) => apply_child(context, key, observed, apply).await,
             Step::Scale(write_back) => scale(context, key, observed, *write_back).await,
-            Step::Label(label) => label_pod(context, key, label).await,
+            Step::Label(label) => {
+                let labels = [(labels::ROLE.to_owned(), label.role.as_str().to_owned())].into();
+                label_pod(context, key, &label.pod, &label.uid, &labels).await
+            }
+            Step::Claim(claim) => label_pod(context, key, &claim.pod, &claim.uid, &claim.labels).await,
             Step::Delete(delete) => delete_child(context, key, delete).await,
             Step::Call(call) => {
                 context.calls.begin(key, observed.uid(), call);
@@ -86,6 +91,10 @@ fn remember(context: &Context, key: &ServiceKey, step: &Step, class: FailureClas
         }
         Step::Label(label) => {
             tracing::warn!(service = %key, pod = %label.pod, %message, "a pod could not be told its role");
+            return;
+        }
+        Step::Claim(claim) => {
+            tracing::warn!(service = %key, pod = %claim.pod, %message, "a pod could not be told its revision");
             return;
         }
         Step::Checkpoint(_) | Step::Call(_) | Step::ForgetCall(_) | Step::Send(_) => return,
@@ -329,15 +338,21 @@ async fn look(
     }
 }
 
-/// A merge patch: the label is the only field of the pod that is ours, and the kubelet writes the rest.
-async fn label_pod(context: &Context, key: &ServiceKey, label: &LabelPod) -> Result<(), WriteError> {
+/// A merge patch: the labels are the only fields of the pod that are ours, and the kubelet writes the rest.
+async fn label_pod(
+    context: &Context,
+    key: &ServiceKey,
+    pod: &str,
+    uid: &str,
+    labels: &BTreeMap<String, String>,
+) -> Result<(), WriteError> {
     let api: Api<Pod> = Api::namespaced(context.client.clone(), &key.namespace);
-    let patch = json!({"metadata": {"uid": label.uid, "labels": {labels::ROLE: label.role.as_str()}}});
+    let patch = json!({"metadata": {"uid": uid, "labels": labels}});
     let params = PatchParams {
         field_manager: Some(labels::MANAGER.to_owned()),
         ..PatchParams::default()
     };
-    let result = bounded(api.patch(&label.pod, &params, &Patch::Merge(&patch))).await;
+    let result = bounded(api.patch(pod, &params, &Patch::Merge(&patch))).await;
     context
         .metrics
         .wrote("Pod", WriteVerb::Patch, outcome_of(&result));
@@ -348,10 +363,7 @@ async fn label_pod(context: &Context, key: &ServiceKey, label: &LabelPod) -> Res
         }
         // It is gone or another one by now: there is nobody to tell.
         Err(Error::Api(status)) if status.code == 404 || status.code == 409 => {
-            context
-                .caches
-                .pods
-                .deleted(&key.namespace, &label.pod, &label.uid);
+            context.caches.pods.deleted(&key.namespace, pod, uid);
             Ok(())
         }
         Err(error) => Err(classify(&error)),

@@ -38,6 +38,8 @@ pub struct ServiceMemory {
     pub last_status_write: Option<Timestamp>,
     /// What the metrics show of it.
     pub gauges: Gauges,
+    /// The value of the annotation that asks to adopt, once nothing was found any more that is not its own.
+    pub adopted: Option<String>,
 }
 
 impl Memory {

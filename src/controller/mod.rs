@@ -6,6 +6,7 @@
 //!
 //! Nothing here decides. A failing watch, a panic or an error of one service touches no other one.
 
+mod adoption;
 mod backoff;
 mod cache;
 mod call;

@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::{Node, Pod, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::{Api, ResourceExt};
 
+use super::adoption;
 use super::cache::{Cached, ServiceKey};
 use super::entry::{JobPod, Parsed};
 use super::reconcile::Context;
@@ -54,6 +55,7 @@ pub async fn observe(
     };
     add_children(caches, key, &mut observed);
     add_pods(caches, key, &mut observed);
+    adoption::look(context, key, &mut observed).await?;
     (observed.endpoints, observed.service_endpoints) = endpoints(caches, key);
     observed.accepted_since = accepted_since(context, key, &observed, now);
     let troubles = add_jobs(caches, key, &memory.job_troubles, &mut observed);

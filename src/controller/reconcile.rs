@@ -133,7 +133,7 @@ pub async fn reconcile(context: &Context, key: &ServiceKey, occasion: Occasion) 
                 return Outcome::Gone;
             }
             Err(error) => {
-                tracing::warn!(service = %key, error = %super::error::words(&error), "a tracked source cannot be read");
+                tracing::warn!(service = %key, error = %super::error::words(&error), "a tracked source, or what is to be adopted, cannot be read");
                 wake(context, context.slots.pass_over(key));
                 return Outcome::Failed {
                     generation: known_generation(context, key),
@@ -156,6 +156,7 @@ pub async fn reconcile(context: &Context, key: &ServiceKey, occasion: Occasion) 
                 Ok(()) => {
                     log(key, &observed, &plan);
                     publish(context, &observed, &plan);
+                    give_way(context, key, Need::of(status, observed.slot));
                 }
                 // The newer object is in the cache already: plan on it.
                 Err(WriteError::Conflict) => continue,
@@ -171,6 +172,8 @@ pub async fn reconcile(context: &Context, key: &ServiceKey, occasion: Occasion) 
                     };
                 }
             }
+        } else {
+            give_way(context, key, Need::of(&plan.status, observed.slot));
         }
         execute(context, key, &observed, writes).await;
     }
@@ -194,8 +197,11 @@ fn plan_in_turn(
             planned = plan(&observed, now);
         }
     }
-    let need = Need::of(&planned.status, observed.slot);
-    give_way(context, key, need);
+    match Need::of(&planned.status, observed.slot) {
+        need @ (Need::Place | Need::Queue) => give_way(context, key, need),
+        // Until this is stored the rollout is under way for whoever reads the status.
+        Need::Nothing => {}
+    }
     (observed, planned)
 }
 
@@ -254,6 +260,7 @@ async fn conclude(
             }
         }
     }
+    give_way(context, key, Need::of(&plan.status, observed.slot));
     if observed.failures.is_empty() && observed.scale_failure.is_none() {
         let wait = |at: Timestamp| Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO);
         Outcome::Settled { wake: wake.map(wait) }

@@ -9,6 +9,7 @@ pub mod goal;
 pub mod hand_over;
 pub mod history;
 pub mod image;
+pub mod import;
 pub mod list;
 pub mod page;
 pub mod pods;

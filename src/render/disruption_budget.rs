@@ -30,15 +30,23 @@ pub fn disruption_budget(
         (None, Some(amount)) => ("maxUnavailable", amount),
         (None, None) => ("maxUnavailable", IntOrString::Int(1)),
     };
+    let (selector, name) = match &record.data.adopted {
+        None => (record.data.selector.clone(), &record.name),
+        // Its own selector may also fit the pods of later revisions, which have budgets of their own.
+        Some(adopted) => (
+            record.pod_selector(identity.name),
+            adopted.budget.as_ref().unwrap_or(&record.name),
+        ),
+    };
     let spec = json!({
         field: to_json(&amount),
-        "selector": {"matchLabels": record.data.selector},
+        "selector": {"matchLabels": selector},
         // A pod that is not ready protects nobody, and must not block a drain either.
         "unhealthyPodEvictionPolicy": "AlwaysAllow",
     });
     let metadata = Metadata {
         revision: Some(&record.name),
-        ..Metadata::named(&record.name)
+        ..Metadata::named(name)
     };
     Some(identity.child(
         ChildKind::PodDisruptionBudget,

@@ -22,7 +22,7 @@ const MAPS: [&str; 13] = [
 ];
 
 /// `value` without nulls, empty lists and empty maps.
-pub(super) fn pruned(value: Value) -> Value {
+pub(crate) fn pruned(value: Value) -> Value {
     match value {
         Value::Object(fields) => Value::Object(
             fields

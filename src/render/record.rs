@@ -54,6 +54,7 @@ pub fn new_record(
         rendered_by: env!("CARGO_PKG_VERSION").to_owned(),
         input,
         snapshots,
+        adopted: None,
     };
     Record {
         name,

@@ -1,5 +1,7 @@
 //! The Service: how callers inside the cluster find the pods.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::{
@@ -73,6 +75,15 @@ pub fn preview_service(identity: &Identity<'_>, revision: &str, exposure: &Expos
         ..Metadata::named(names::preview(identity.name))
     };
     single(identity, metadata, revision, exposure)
+}
+
+/// The Service with another selector: where pods have fewer labels than those that the operator makes.
+#[must_use]
+pub fn selecting(mut service: Child, selector: &BTreeMap<String, String>) -> Child {
+    if let Some(spec) = service.object.get_mut("spec").and_then(Value::as_object_mut) {
+        spec.insert("selector".to_owned(), json!(selector));
+    }
+    service
 }
 
 fn single(

@@ -11,5 +11,7 @@ pub use canonical::canonical_json;
 pub use changes::{changes, differences};
 pub use hash::{HASH_VERSION, RevisionDigest, short_digest};
 pub use identity::{ContainerPort, RevisionInput};
-pub use record::{PreDeployed, Record, RecordData, RecordError, RecordNotes, RecordedSnapshot, VerdictNote};
+pub use record::{
+    Adopted, PreDeployed, Record, RecordData, RecordError, RecordNotes, RecordedSnapshot, VerdictNote,
+};
 pub use snapshot::{Presence, SnapshotContent, SnapshotSource, SourceKind, secret_data, sources};

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{RevisionInput, SnapshotContent, SnapshotSource};
-use crate::api::{ExposureSpec, annotations};
+use crate::api::{ExposureSpec, annotations, labels};
 
 /// All that is needed to make a revision again. Immutable, but for the notes, which live in annotations.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,6 +50,21 @@ pub struct RecordData {
     pub selector: BTreeMap<String, String>,
     /// The version of the operator that rendered the template.
     pub rendered_by: String,
+    /// Of what ran before the Microservice did; absent where the operator made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopted: Option<Adopted>,
+}
+
+/// What a revision keeps that was not made by the operator: its template, selector and Deployment as they were, and this.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Adopted {
+    /// What the Service selected. It goes on to, until another revision is to go out.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub service_selector: BTreeMap<String, String>,
+    /// What its disruption budget is called; absent: like the revision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<String>,
 }
 
 /// A tracked source and what was in it. `None`: it was absent, and may be.
@@ -166,6 +181,39 @@ impl Record {
             notes,
             uid: object.metadata.uid.clone(),
         })
+    }
+
+    /// The labels that every pod of the revision gets, besides those of its template. None where the template has them.
+    ///
+    /// A pod may lose no label that its Deployment selects by: where these are taken for something else, the pods carry
+    /// the revision alone.
+    pub fn pod_labels(&self, service: &str) -> BTreeMap<String, String> {
+        if self.data.adopted.is_none() {
+            return BTreeMap::new();
+        }
+        let mut all: BTreeMap<String, String> = [(labels::REVISION, self.name.as_str())]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into();
+        if self.shares_selector(service) {
+            all.extend([labels::NAME, labels::INSTANCE].map(|key| (key.to_owned(), service.to_owned())));
+        }
+        all
+    }
+
+    /// Whether its pods carry the labels that select the pods of all revisions of `service`, or can.
+    pub fn shares_selector(&self, service: &str) -> bool {
+        let free = |key: &str| self.data.selector.get(key).is_none_or(|value| value == service);
+        self.data.adopted.is_none() || (free(labels::NAME) && free(labels::INSTANCE))
+    }
+
+    /// What selects the pods of this revision and no other.
+    pub fn pod_selector(&self, service: &str) -> BTreeMap<String, String> {
+        let mut selector: BTreeMap<String, String> =
+            [(labels::REVISION.to_owned(), self.name.clone())].into();
+        if self.data.adopted.is_none() {
+            selector.extend([labels::NAME, labels::INSTANCE].map(|key| (key.to_owned(), service.to_owned())));
+        }
+        selector
     }
 
     /// The image that the revision asks for.

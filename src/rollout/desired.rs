@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::adoption;
 use super::draft::{Draft, later};
 use super::judging;
 use super::measuring;
-use super::observed::ChildKey;
+use super::observed::{ChildKey, Ownership};
 use super::plan::Call;
 use super::replicas::{Pace, Room, Size, SizeTargets, exchange, go_home, stand_still, towards};
 use super::state::{Change, Course, Position, Return, Stage, State};
@@ -14,6 +15,8 @@ use super::steps::{Goal, goal_at};
 use super::traffic::{RevisionShare, RouteTarget, RoutesStanding};
 use super::transition::clock_stands;
 use super::work::{self, WantedWork, WorkStanding};
+use serde_json::Value;
+
 use crate::api::{KeepPrevious, StableScale, StrategyType, labels};
 use crate::health::{Assessment, Scheduling, Standing};
 use crate::render::{self, Child, Compatibility, Exposure, Identity, Selection, compatibility};
@@ -40,6 +43,8 @@ pub struct Desired {
     pub urls: Vec<String>,
     /// The call that is to be under way.
     pub call: Option<Call>,
+    /// The live revisions whose pods have fewer labels than those that the operator makes.
+    pub adopted: BTreeSet<String>,
 }
 
 /// Which revisions get traffic.
@@ -75,7 +80,12 @@ impl Desired {
     /// The label selector of the pods that get traffic. What an autoscaler measures: the pods of a candidate that gets
     /// no share of it yet would only thin the average.
     pub fn selector(&self, service: &str) -> Option<String> {
-        let mut carrying = self.sizes.keys().filter(|revision| self.counts(revision));
+        let carrying = || self.sizes.keys().filter(|revision| self.counts(revision));
+        if carrying().any(|revision| self.adopted.contains(revision)) {
+            let all: Vec<&str> = carrying().map(String::as_str).collect();
+            return Some(adoption::selector_of(&all));
+        }
+        let mut carrying = carrying();
         match (carrying.next(), carrying.next()) {
             (None, _) => None,
             (Some(only), None) => Some(labels::revision_selector(service, only)),
@@ -142,6 +152,11 @@ pub fn desired(draft: &Draft<'_>) -> Desired {
             .into_iter()
             .map(|child| ((child.kind, child.name.clone()), child))
             .collect(),
+        adopted: records
+            .iter()
+            .filter(|name| draft.records.get(*name).is_some_and(|r| r.data.adopted.is_some()))
+            .cloned()
+            .collect(),
         records,
         sizes,
         traffic,
@@ -182,11 +197,9 @@ fn revision_children(
     children.extend(copies.cloned());
     children.extend(render::service_account(identity, &record.data.input));
     if ways.routes.is_some() {
-        children.extend(render::revision_service(
-            identity,
-            &record.name,
-            &own_exposure(draft, record),
-        ));
+        let service = render::revision_service(identity, &record.name, &own_exposure(draft, record));
+        let selector = record.pod_selector(identity.name);
+        children.extend(service.map(|service| render::selecting(service, &selector)));
     }
     if ways.root.includes(&record.name) || ways.routes.is_some_and(|routes| routes.includes(&record.name)) {
         let operation = &draft.observed.spec().operation;
@@ -214,7 +227,8 @@ fn service_children(
         TrafficTarget::Shared => Some(Selection::AllRevisions),
     };
     if let Some(selection) = selection {
-        children.extend(render::service(identity, exposure, selection));
+        let service = render::service(identity, exposure, selection);
+        children.extend(service.map(|service| root_service(draft, ways.root, service)));
         let split = ways.routes.map(|routes| draft.split(routes));
         let routes = crate::traffic::routes(identity, exposure, draft.router(), split.as_ref());
         children.extend(routes);
@@ -240,6 +254,45 @@ fn service_children(
             || draft.observed.served_kinds.contains(&child.kind)
     });
     children
+}
+
+/// The root Service, as far as it has to differ for an adopted revision: that one's pods have fewer labels, and a single
+/// port without a name stays so, because callers would be refused while its endpoints get theirs.
+fn root_service(draft: &Draft<'_>, root: &TrafficTarget, mut service: Child) -> Child {
+    let found = adoption::adoptable(draft.observed, &(service.kind, service.name.clone()));
+    let live = draft
+        .root_service()
+        .filter(|live| live.ownership != Ownership::Foreign);
+    if let Some(live) = live.or(found)
+        && let Some([port]) = live
+            .object
+            .pointer("/spec/ports")
+            .and_then(Value::as_array)
+            .map(Vec::as_slice)
+        && port.get("name").is_none()
+        && let Some([only]) = service
+            .object
+            .pointer_mut("/spec/ports")
+            .and_then(Value::as_array_mut)
+            .map(Vec::as_mut_slice)
+        && only.get("port") == port.get("port")
+        && let Some(fields) = only.as_object_mut()
+    {
+        fields.remove("name");
+    }
+    let only = match root {
+        TrafficTarget::Only(only) => only,
+        TrafficTarget::Nobody | TrafficTarget::Shared => return service,
+    };
+    let adopted = draft
+        .records
+        .get(only)
+        .filter(|record| record.data.adopted.is_some());
+    match (adoption::old_selector(draft, only), adopted) {
+        (Some(selector), _) => render::selecting(service, selector),
+        (None, Some(record)) => render::selecting(service, &record.pod_selector(draft.observed.name())),
+        (None, None) => service,
+    }
 }
 
 /// How the live revisions are reached together: the stable one's word counts where the two disagree. Where one port of
@@ -305,7 +358,8 @@ fn preview(draft: &Draft<'_>, identity: &Identity<'_>) -> Option<Child> {
         State::Returning(back) => &back.stable,
     };
     let record = draft.records.get(shown)?;
-    render::preview_service(identity, shown, &own_exposure(draft, record))
+    let service = render::preview_service(identity, shown, &own_exposure(draft, record))?;
+    Some(render::selecting(service, &record.pod_selector(identity.name)))
 }
 
 /// The record with the fields of scope A that are in force for it.

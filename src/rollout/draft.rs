@@ -232,6 +232,14 @@ impl<'a> Draft<'a> {
     /// Whether pods of two revisions can stand behind the Service together.
     pub fn compatible(&self, one: &str, other: &str) -> Compatibility {
         let exposure = |name: &str| self.records.get(name).map(|record| self.exposure_of(record));
+        // No Service selects the pods of both.
+        let odd = |name: &str| {
+            let record = self.records.get(name);
+            record.is_some_and(|record| !record.shares_selector(self.observed.name()))
+        };
+        if odd(one) || odd(other) {
+            return Compatibility::OneAtATime;
+        }
         match (exposure(one), exposure(other)) {
             (Some(one), Some(other)) => compatibility(&one, &other),
             (Some(_), None) | (None, _) => Compatibility::Together,
@@ -398,7 +406,8 @@ impl<'a> Draft<'a> {
                 .any(|revision| self.has_port(revision))
     }
 
-    fn root_service(&self) -> Option<&LiveChild> {
+    /// The root Service as it lives.
+    pub fn root_service(&self) -> Option<&LiveChild> {
         self.observed
             .children
             .get(&(ChildKind::Service, self.observed.name().to_owned()))

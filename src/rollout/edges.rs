@@ -9,6 +9,8 @@ use crate::api::RolloutState;
 pub enum Edge {
     /// The first revision gets its pods.
     Start,
+    /// What runs already is the first revision.
+    Adopt,
     /// A lost or impossible status is made good from what runs.
     Repair,
     /// The first revision is ready.
@@ -58,6 +60,7 @@ impl Edge {
     pub fn name(self) -> &'static str {
         match self {
             Self::Start => "Start",
+            Self::Adopt => "Adopt",
             Self::Repair => "Repair",
             Self::Started => "Started",
             Self::StartOver => "StartOver",
@@ -93,7 +96,7 @@ impl Edge {
 pub struct EdgeRow {
     /// The decision.
     pub edge: Edge,
-    /// The states that it leaves. `Start` and `Repair` are also taken where there is no state (yet, or any more).
+    /// The states that it leaves. `Start`, `Adopt` and `Repair` are also taken where there is no state (yet, or any more).
     pub from: &'static [RolloutState],
     /// The states that it can lead to.
     pub to: &'static [RolloutState],
@@ -106,13 +109,22 @@ pub struct EdgeRow {
 use RolloutState::{Baking, Promoting, Returning, Rolling, Starting, Steady};
 
 /// All edges.
-pub const EDGES: [EdgeRow; 22] = [
+pub const EDGES: [EdgeRow; 23] = [
     EdgeRow {
         edge: Edge::Start,
         from: &[Starting, Steady, Rolling, Promoting, Baking, Returning],
         to: &[Starting],
         when: "the first revision b is known and not suspended; from a state: all that it speaks of is lost",
         then: "checkpoint; record b, its objects, the root Service",
+    },
+    EdgeRow {
+        edge: Edge::Adopt,
+        from: &[Starting, Steady, Rolling, Promoting, Baking, Returning],
+        to: &[Steady],
+        when: "an annotation asks to adopt a Deployment that nobody controls, and all that was found fits together; from a \
+               state: all that it speaks of is lost",
+        then: "checkpoint stable = b; record b with the template and selector as they are; owner, labels and root Service; \
+               labels on the pods; nothing restarts",
     },
     EdgeRow {
         edge: Edge::Repair,

@@ -8,6 +8,7 @@
 //! acts on it, so that a crash in between repeats the act and never the decision. What objects a state wants is
 //! a function of the state ([`desired`]); what has to be written for that is a comparison with what lives ([`drift`]).
 
+mod adoption;
 mod checks;
 mod commands;
 pub mod desired;
@@ -15,6 +16,7 @@ mod draft;
 pub mod drift;
 mod edges;
 mod judging;
+mod likeness;
 mod measuring;
 mod observed;
 mod outbox;
@@ -32,17 +34,19 @@ mod traffic;
 mod transition;
 mod work;
 
+pub use adoption::{Wish, sought, sought_deployment};
 pub use edges::{EDGES, Edge, EdgeRow};
 pub use judging::{AnalysisReport, Answered, Check, Exposed, Watch, WatchSource};
+pub use likeness::{main_container, unlike};
 pub use measuring::{Measure, Question};
 pub use observed::{
     CallOutcome, ChildKey, Contest, Deleting, DeploymentView, Endpoints, Failure, FailureClass, JobView,
-    LiveChild, Observed, Ownership, Slot, Source,
+    LiveChild, Observed, Ownership, Slot, Source, UnclaimedPod,
 };
 pub use outbox::{Delivery, DeliveryOutcome, Untold, delivery_key};
 pub use plan::{
-    Apply, ApplyReason, Call, CallSubject, Delete, EventDraft, EventKind, LabelPod, Plan, Step, Turn,
-    WriteBack, call_body, plan,
+    Apply, ApplyReason, Call, CallSubject, ClaimPod, Delete, EventDraft, EventKind, LabelPod, Plan, Step,
+    Turn, WriteBack, call_body, plan,
 };
 pub use replicas::{Pace, SizeTargets, Surge};
 pub use resolve::{Resolution, Unresolved, resolve};

@@ -43,6 +43,11 @@ pub struct Observed {
     pub slot: Slot,
     /// All children that live, with what is needed to compare them.
     pub children: BTreeMap<ChildKey, LiveChild>,
+    /// What stands under the names of its objects and is not its own, where an annotation asks to adopt such. By kind and
+    /// name; of autoscalers also those of other names that scale the Deployment that is to be adopted.
+    pub found: BTreeMap<ChildKey, LiveChild>,
+    /// Pods of adopted Deployments that have not been told their revision, by that revision.
+    pub unclaimed: BTreeMap<String, Vec<UnclaimedPod>>,
     /// The sources that the spec refers to and that are tracked.
     pub sources: BTreeMap<SnapshotSource, Source>,
     /// Immutable copies of tracked Secrets that are still to be made.
@@ -181,6 +186,17 @@ pub struct DeploymentView {
     pub template: Value,
     /// Its selector.
     pub selector: BTreeMap<String, String>,
+    /// How many pods it has by its own word.
+    pub pods: i32,
+}
+
+/// A pod of an adopted Deployment that has not been told its revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnclaimedPod {
+    /// What it is called.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
 }
 
 /// What the engine looks at in a Job.

@@ -1,11 +1,14 @@
 //! The plan: what is to be written, in order, and what the status says. Data, so that it can be compared, printed and
 //! explained.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::adoption;
 use super::checks;
 use super::desired::{Desired, desired};
 use super::draft::{Draft, Durable};
@@ -13,7 +16,7 @@ use super::drift;
 use super::edges::Edge;
 use super::judging::{Watch, watch};
 use super::measuring::{self, Measure};
-use super::observed::{ChildKey, Deleting, JobView, LiveChild, Observed, Ownership};
+use super::observed::{ChildKey, Deleting, JobView, LiveChild, Observed, Ownership, UnclaimedPod};
 use super::outbox::{Delivery, Untold};
 use super::resolve::resolve;
 use super::roles::stale_labels;
@@ -86,6 +89,8 @@ pub enum Step {
     Scale(WriteBack),
     /// Says on a pod which role its revision has.
     Label(LabelPod),
+    /// Tells a pod of an adopted Deployment which revision it is of.
+    Claim(ClaimPod),
     /// Deletes an object.
     Delete(Delete),
     /// Begins a call over HTTP, beside everything else. It is not waited for: its outcome comes back in
@@ -190,6 +195,8 @@ pub enum ApplyReason {
     Changed,
     /// Somebody else changed a field of ours: this one.
     Drifted(String),
+    /// It was nobody's, and is taken over.
+    Adopted,
 }
 
 /// A number of pods that is to be in the spec again: the only write to a spec that there is.
@@ -208,6 +215,17 @@ pub struct LabelPod {
     pub uid: String,
     /// The role.
     pub role: Role,
+}
+
+/// A pod of an adopted Deployment that is to carry the labels of its revision.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ClaimPod {
+    /// What it is called.
+    pub pod: String,
+    /// Its uid, so that a namesake is left alone.
+    pub uid: String,
+    /// The labels.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// An object to be deleted.
@@ -346,10 +364,30 @@ fn writes(draft: &Draft<'_>, wanted: &Desired) -> Vec<Step> {
     let applies = applies.into_iter().map(|apply| Step::Apply(Box::new(apply)));
     let labels = stale_labels(draft).into_iter().map(Step::Label);
     applies
+        .chain(claims(draft))
         .chain(labels)
         .chain(calls(draft, wanted))
         .chain(deletes(draft, wanted))
         .collect()
+}
+
+/// The pods of adopted Deployments that are to be told their revision.
+fn claims(draft: &Draft<'_>) -> Vec<Step> {
+    let claim = |(revision, pods): (&String, &Vec<UnclaimedPod>)| {
+        let labels = adoption::pod_labels(draft, revision);
+        let claim = |pod: &UnclaimedPod| {
+            Step::Claim(ClaimPod {
+                pod: pod.name.clone(),
+                uid: pod.uid.clone(),
+                labels: labels.clone(),
+            })
+        };
+        pods.iter()
+            .filter(|_| !labels.is_empty())
+            .map(claim)
+            .collect::<Vec<_>>()
+    };
+    draft.observed.unclaimed.iter().flat_map(claim).collect()
 }
 
 /// Calls that are to begin, and those that nobody wants any more.
@@ -456,10 +494,14 @@ fn difference(
             turn,
         })
     };
+    let adopted = adoption::adoptable(observed, key);
     match observed.children.get(key) {
         // Refused before, and nothing has changed since: the retry comes with the back-off, which clears the failure.
         _ if refused.is_some() => None,
-        Some(live) if live.ownership == Ownership::Foreign => None,
+        None if adopted.is_some() => apply(adopted.map(|live| live.uid.as_str()), ApplyReason::Adopted),
+        Some(live) if live.ownership == Ownership::Foreign => {
+            adopted.and_then(|found| apply(Some(&found.uid), ApplyReason::Adopted))
+        }
         // A Job runs as it was made: what it runs cannot be changed, and another Job has another name.
         Some(_) if child.kind == ChildKind::Job => None,
         // An object on its way out keeps its name until it is gone.

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::json;
+
 use super::commands::{Again, again};
+use super::likeness::main_container;
 use super::observed::{DeploymentView, Observed, Source};
-use crate::api::MicroserviceSpec;
+use crate::api::{MicroserviceSpec, labels};
 use crate::render::{Identity, new_record};
 use crate::revision::{
-    ContainerPort, Presence, Record, RecordNotes, RecordedSnapshot, RevisionDigest, RevisionInput,
+    Adopted, ContainerPort, Presence, Record, RecordNotes, RecordedSnapshot, RevisionDigest, RevisionInput,
     SnapshotSource, sources,
 };
 
@@ -112,6 +115,13 @@ fn take_over(record: &mut Record, observed: &Observed, deployment: &DeploymentVi
     record.data.deployment = name.unwrap_or_else(|| record.name.clone());
     record.data.template = deployment.template.clone();
     record.data.selector = deployment.selector.clone();
+    record.data.adopted = adopted(deployment);
+}
+
+/// A Deployment that does not select by a revision was not made by the operator.
+fn adopted(deployment: &DeploymentView) -> Option<Adopted> {
+    let made = deployment.selector.contains_key(labels::REVISION);
+    (!made).then(Adopted::default)
 }
 
 /// The same template once more, under another name.
@@ -210,26 +220,36 @@ fn snapshots(
 
 /// The record of a revision whose record was lost while its Deployment runs.
 pub fn record_of_deployment(observed: &Observed, name: &str, deployment: &DeploymentView) -> Record {
-    let identity = identity(observed);
-    let mut record = new_record(
-        &identity,
-        RevisionInput::of(observed.spec()),
-        Vec::new(),
-        0,
-        next_number(observed),
-        0,
-    );
+    let mut record = unknown_record(observed, &deployment.template, format!("unknown:{name}"));
     record.name.clone_from(&deployment.revision);
-    // Its content is not known, so no spec resolves to it.
-    record.data.digest = format!("unknown:{name}");
-    record.data.base.clone_from(&record.data.digest);
     name.clone_into(&mut record.data.deployment);
-    record.data.template = deployment.template.clone();
     record.data.selector = deployment.selector.clone();
-    record.data.input.ports = ports_of(&deployment.template);
-    let image = deployment
-        .template
-        .pointer("/spec/containers/0/image")
+    record.data.adopted = adopted(deployment);
+    record
+}
+
+/// The record of a pod template that no spec was rendered to.
+pub fn record_of_template(observed: &Observed, template: &serde_json::Value) -> Record {
+    let digest = RevisionDigest::of_value(&json!({"adopted": template}));
+    let mut record = unknown_record(observed, template, format!("adopted:{}", digest.hex()));
+    record.name = digest.revision_name(observed.name(), 0);
+    record
+}
+
+/// A record whose content is not known but for its template, so that no spec resolves to it.
+fn unknown_record(observed: &Observed, template: &serde_json::Value, digest: String) -> Record {
+    let identity = identity(observed);
+    let input = RevisionInput::of(observed.spec());
+    let mut record = new_record(&identity, input, Vec::new(), 0, next_number(observed), 0);
+    record.data.base.clone_from(&digest);
+    record.data.digest = digest;
+    record.data.template = template.clone();
+    record.data.input.ports = ports_of(template);
+    let main = template
+        .get("spec")
+        .and_then(|spec| spec.pointer(&format!("/containers/{}", main_container(spec, observed.name())?)));
+    let image = main
+        .and_then(|main| main.get("image"))
         .and_then(serde_json::Value::as_str);
     image
         .unwrap_or_default()

@@ -8,6 +8,7 @@
 //! `spec.replicas` than there are. So a promotion lands on what carried the traffic, and says that through /scale; the
 //! autoscaler goes on from there.
 
+use super::adoption::found_replicas;
 use super::observed::Observed;
 use crate::api::{Autoscaling, ReplicasSource};
 
@@ -54,6 +55,18 @@ impl Scaling {
                 write_back: None,
             };
         };
+        // Before there is a first revision nothing was wanted but what runs already. It is landed on as by a promotion.
+        if let Some(found) = found_replicas(observed).filter(|_| observed.records.is_empty())
+            && operation.replicas > 0
+            && bounds.bounded(found) > operation.replicas
+        {
+            let wanted = bounds.bounded(found);
+            return Self {
+                wanted,
+                source: Some(ReplicasSource::Carried),
+                write_back: None,
+            };
+        }
         let status = observed.service.status.as_ref();
         let before = status.and_then(|status| status.replicas_from);
         let held = match status {

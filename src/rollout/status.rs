@@ -4,12 +4,13 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use serde::Serialize;
 
+use super::adoption::{self, Finding};
 use super::checks;
 use super::desired::{Desired, TrafficTarget};
 use super::draft::Draft;
 use super::judging;
 use super::measuring;
-use super::observed::{ChildKey, FailureClass, LiveChild, Observed};
+use super::observed::{ChildKey, FailureClass, Observed};
 use super::outbox;
 use super::replicas::Pace;
 use super::resolve::Resolution;
@@ -260,6 +261,18 @@ fn summarise(draft: &mut Draft<'_>, before: &MicroserviceStatus, wanted: &Desire
 }
 
 fn unresolved(draft: &Draft<'_>) -> Summary {
+    match adoption::finding(draft.observed, &draft.resolution) {
+        Finding::Refused(misfit) => {
+            return Summary::stalled(
+                "AdoptionRefused",
+                format!("nothing was touched: {}", misfit.message),
+            );
+        }
+        Finding::Pending(misfit) if misfit.reason != "Unresolved" => {
+            return Summary::waiting("AdoptionPending", misfit.message);
+        }
+        Finding::Pending(_) | Finding::NotAsked | Finding::Nothing(_) | Finding::Ready(_) => {}
+    }
     match &draft.resolution {
         Resolution::Unresolved(missing) => Summary::waiting(missing.reason, missing.message.clone()),
         Resolution::Revision(_) => {
@@ -329,6 +342,14 @@ fn steady(draft: &mut Draft<'_>, before: &MicroserviceStatus, stable: &str, held
                         "{stable} serves; {} goes out when Service {stable}, which routes are to lead to, has endpoints",
                         target.name
                     ),
+                ),
+                Some(HeldBack::Adopting(words)) => Summary::progressing(
+                    "RolloutPending",
+                    format!("{stable} serves; {} goes out after this: {words}", target.name),
+                ),
+                Some(HeldBack::Unweighable(words)) => Summary::stalled(
+                    "WeightsRefused",
+                    format!("{stable} serves; {} does not go out: {words}", target.name),
                 ),
                 None => Summary::progressing("RolloutPending", format!("{} is about to go out", target.name)),
             };
@@ -508,7 +529,7 @@ fn past_patience(draft: &mut Draft<'_>, before: &MicroserviceStatus, summary: Su
 
 /// The gravest of what was refused, or cannot be written because the name is taken.
 fn worst_refusal(observed: &Observed, wanted: &Desired) -> Option<(FailureClass, String)> {
-    let taken = |key: &&ChildKey| observed.children.get(*key).is_some_and(LiveChild::is_taken);
+    let taken = |key: &&ChildKey| adoption::is_in_the_way(observed, key);
     if observed
         .failures
         .values()
@@ -695,6 +716,9 @@ fn add_parts(draft: &Draft<'_>, wanted: &Desired, conditions: &mut Conditions<'_
             "TagMoved",
             &message,
         );
+    }
+    if let Some((status, reason, message)) = adoption::condition(draft) {
+        conditions.add(ConditionType::Adopted, status, reason, &message);
     }
     if let Some((reason, message)) = managed_by_git(observed) {
         conditions.add(

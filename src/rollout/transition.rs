@@ -5,6 +5,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
+use super::adoption::{self, Finding};
 use super::commands;
 use super::draft::{Draft, Durable, later};
 use super::edges::Edge;
@@ -196,7 +197,8 @@ fn make_records_good(draft: &mut Draft<'_>) {
     let known =
         state.live().contains(&target.name.as_str()) || state.candidate() == Some(target.name.as_str());
     if known && !draft.records.contains_key(&target.name) {
-        remember(draft, target);
+        let record = adoption::as_found(draft.observed, &draft.resolution, target);
+        remember(draft, record);
     }
 }
 
@@ -326,6 +328,13 @@ fn fresh(draft: &mut Draft<'_>) {
     if draft.suspended() {
         return;
     }
+    let found = adoption::finding(draft.observed, &draft.resolution);
+    adoption::wake(draft, &found);
+    match found {
+        Finding::Ready(record) => return adopt(draft, *record),
+        Finding::Refused(_) | Finding::Pending(_) => return,
+        Finding::NotAsked | Finding::Nothing(_) => {}
+    }
     if let Some(mut target) = draft.target().cloned() {
         begin_first_trial(draft, &mut target);
         let candidate = remember(draft, target);
@@ -338,6 +347,18 @@ fn fresh(draft: &mut Draft<'_>) {
             },
         );
     }
+}
+
+/// What runs already is the first revision, as it is.
+fn adopt(draft: &mut Draft<'_>, mut record: Record) {
+    record.notes.trial = record.notes.trial.max(1);
+    begin_rollout(draft, record.notes.trial);
+    record.notes.promoted = Some(draft.situation.seq);
+    let deployment = record.data.deployment.clone();
+    let stable = remember(draft, record);
+    let note = format!("Deployment {deployment} is revision {stable} as it is; no pod is restarted for it");
+    draft.event(EventKind::Normal, "Adopted", note);
+    draft.enter(Edge::Adopt, State::Steady { stable, held: None });
 }
 
 /// Takes a revision that was found for the stable one. Where another one serves meanwhile, traffic returns from it in
@@ -636,7 +657,13 @@ fn steady(draft: &mut Draft<'_>, stable: &str, held: Option<&Held>) {
             draft.wake_for_routes();
             draft.wakes.extend(draft.rest_at());
         }
-        Some(HeldBack::Frozen(_) | HeldBack::Queued { .. } | HeldBack::Unrouted(_)) => {}
+        Some(
+            HeldBack::Frozen(_)
+            | HeldBack::Queued { .. }
+            | HeldBack::Unrouted(_)
+            | HeldBack::Adopting(_)
+            | HeldBack::Unweighable(_),
+        ) => {}
     }
 }
 
@@ -654,6 +681,10 @@ pub enum HeldBack {
     Unrouted(String),
     /// Pods are to be exchanged behind the root Service, and routes may still lead past it to a Service of `stable` alone.
     Routed(String),
+    /// The stable revision was adopted, and this has to happen first.
+    Adopting(String),
+    /// Weights by pods were asked for, and cannot be had between these two: why, and the way out.
+    Unweighable(String),
 }
 
 /// What keeps `target` from going out.
@@ -662,6 +693,12 @@ pub fn held_back(draft: &Draft<'_>, target: &str) -> Option<HeldBack> {
         return Some(HeldBack::Frozen(words.to_owned()));
     }
     if let Some(stable) = draft.situation.state.stable() {
+        if let Some(words) = adoption::unready(draft, stable) {
+            return Some(HeldBack::Adopting(words));
+        }
+        if let Some(words) = adoption::unweighable(draft, stable, target) {
+            return Some(HeldBack::Unweighable(words));
+        }
         let exchanged = course_of(draft, target) == Course::Exchange;
         if exchanged && draft.has_own_service(stable) {
             return Some(HeldBack::Routed(stable.to_owned()));

@@ -107,6 +107,7 @@ impl Stored {
             failure,
             template: self.object.pointer("/spec/template").cloned().unwrap_or_default(),
             selector: serde_json::from_value(selector).unwrap_or_default(),
+            pods: 0,
         }
     }
 
@@ -182,6 +183,20 @@ impl ApiServer {
 
     fn uid(&self) -> &str {
         self.service.metadata.uid.as_deref().unwrap_or_default()
+    }
+
+    /// An object that somebody else made.
+    pub fn put(&mut self, kind: ChildKind, name: &str, mut object: Value) {
+        let uid = format!("uid-foreign-{name}-{}", kind.kind());
+        object["metadata"]["uid"] = json!(uid);
+        object["metadata"]["name"] = json!(name);
+        default_fields(kind, &mut object);
+        let stored = Stored {
+            uid,
+            object: Object(Arc::new(object)),
+            deleting: Deleting::No,
+        };
+        self.objects.insert((kind, name.to_owned()), stored);
     }
 
     fn next_version(&mut self) -> String {

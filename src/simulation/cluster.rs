@@ -9,7 +9,7 @@ use crate::health::{
     Standing, Waiting,
 };
 use crate::render::ChildKind;
-use crate::rollout::{Deleting, Endpoints, LabelPod};
+use crate::rollout::{ClaimPod, Deleting, Endpoints, LabelPod, UnclaimedPod};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
@@ -45,6 +45,8 @@ pub struct Pod {
     pub image: String,
     /// The role that it is labelled with.
     pub role: Option<Role>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
     container: String,
     owner: String,
     ports: Vec<(String, i64)>,
@@ -295,7 +297,8 @@ impl Cluster {
 
     /// How many ready pods the Service leads to, whatever port it is.
     pub fn reached(&self, api: &ApiServer) -> usize {
-        usize::try_from(self.endpoints_of(api).ready.values().sum::<i32>()).unwrap_or(0)
+        let found = self.endpoints_of(api);
+        usize::try_from(found.ready.values().sum::<i32>() + found.unknown).unwrap_or(0)
     }
 
     fn endpoints_of(&self, api: &ApiServer) -> Endpoints {
@@ -303,11 +306,6 @@ impl Cluster {
         let Some(service) = api.objects.get(&(ChildKind::Service, api.name().to_owned())) else {
             return found;
         };
-        let only = service
-            .object
-            .pointer("/spec/selector")
-            .and_then(|s| s.get(labels::REVISION))
-            .and_then(Value::as_str);
         let ports = service
             .object
             .pointer("/spec/ports")
@@ -317,14 +315,16 @@ impl Cluster {
         for pod in self
             .pods
             .iter()
-            .filter(|pod| pod.is_ready() && only.is_none_or(|only| only == pod.revision))
+            .filter(|pod| pod.is_ready() && selects(service, pod))
         {
             // A port that is named in the Service has only the pods that know the name.
             let listens = ports.iter().any(|port| match &port["targetPort"] {
                 Value::String(name) => pod.ports.iter().any(|(known, _)| known == name),
                 _ => true,
             });
-            if listens {
+            if listens && pod.revision.is_empty() {
+                found.unknown += 1;
+            } else if listens {
                 *found.ready.entry(pod.revision.clone()).or_default() += 1;
             }
         }
@@ -390,11 +390,46 @@ impl Cluster {
         pods.for_each(|pod| pod.role = Some(label.role));
     }
 
+    /// A pod gets the labels of a revision.
+    pub fn claim(&mut self, claim: &ClaimPod) {
+        for pod in self.pods.iter_mut().filter(|pod| pod.name == claim.pod) {
+            pod.labels.extend(claim.labels.clone());
+            pod.revision = claim.labels.get(labels::REVISION).cloned().unwrap_or_default();
+        }
+    }
+
     /// How many pods of a revision are ready.
     pub fn ready(&self, revision: &str) -> i32 {
         let of_it = |pod: &&Pod| pod.revision == revision && pod.is_ready();
         i32::try_from(self.pods.iter().filter(of_it).count()).unwrap_or(i32::MAX)
     }
+}
+
+/// How many of these pods a Deployment has that are not being deleted, and those of them that nobody told their revision.
+pub fn of_deployment(pods: &[Pod], uid: &str) -> (i32, Vec<UnclaimedPod>) {
+    let mine = || pods.iter().filter(|pod| pod.owner == uid && pod.ends.is_none());
+    let unclaimed = mine()
+        .filter(|pod| pod.revision.is_empty())
+        .map(|pod| UnclaimedPod {
+            name: pod.name.clone(),
+            uid: pod.name.clone(),
+        });
+    (
+        i32::try_from(mine().count()).unwrap_or(i32::MAX),
+        unclaimed.collect(),
+    )
+}
+
+/// Whether a Service selects a pod.
+fn selects(service: &Stored, pod: &Pod) -> bool {
+    let selector = service
+        .object
+        .pointer("/spec/selector")
+        .and_then(Value::as_object);
+    selector.is_some_and(|selector| {
+        let mut rules = selector.iter();
+        rules.all(|(key, value)| pod.labels.get(key).map(String::as_str) == value.as_str())
+    })
 }
 
 fn new_pod(deployment: &Stored, number: usize, now: Timestamp) -> Pod {
@@ -417,6 +452,10 @@ fn new_pod(deployment: &Stored, number: usize, now: Timestamp) -> Pod {
         image: text("/spec/containers/0/image"),
         role: None,
         container: text("/spec/containers/0/name"),
+        labels: template
+            .and_then(|template| template.pointer("/metadata/labels"))
+            .and_then(|labels| serde_json::from_value(labels.clone()).ok())
+            .unwrap_or_default(),
         owner: deployment.uid.clone(),
         ports: ports
             .iter()

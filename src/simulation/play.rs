@@ -705,6 +705,7 @@ impl<'a> Life<'a> {
                 }
             }
             Step::Label(label) => self.cluster.label(label),
+            Step::Claim(claim) => self.cluster.claim(claim),
             Step::Call(call) => {
                 self.calls.insert(call.key.clone(), CallOutcome::Succeeded);
                 self.news = true;

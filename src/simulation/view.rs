@@ -5,11 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::api_server::{ApiServer, Stored};
-use super::cluster::{Cluster, Pod};
+use super::cluster::{Cluster, Pod, of_deployment};
 use crate::api::{Blame, Microservice, labels};
 use crate::health::{Fault, JobOutcome};
 use crate::render::{ChildKind, KindPresence};
-use crate::rollout::{ChildKey, Endpoints, JobView, Observed, ReplicasHolder, is_route};
+use crate::rollout::{
+    ChildKey, DeploymentView, Endpoints, JobView, Observed, Ownership, ReplicasHolder, is_route, sought,
+    sought_deployment,
+};
 use crate::traffic::form;
 
 /// What the caches show.
@@ -92,7 +95,18 @@ impl View {
             ..Observed::default()
         };
         let uid = observed.uid().to_owned();
+        let sought = sought(&observed);
+        let deployment = sought_deployment(&observed);
         for (key, stored) in self.objects {
+            let scales = stored
+                .object
+                .pointer("/spec/scaleTargetRef/name")
+                .and_then(|name| name.as_str())
+                .is_some_and(|name| Some(name) == deployment.as_deref());
+            if stored.ownership(&uid) == Ownership::Foreign && (sought.contains(&key) || scales) {
+                observed.found.insert(key, stored.live(&uid));
+                continue;
+            }
             if key.0.presence() == KindPresence::Optional && !beside.served.contains(&key.0) {
                 continue;
             }
@@ -109,9 +123,15 @@ impl View {
                     reason: "QuotaExceeded".to_owned(),
                     message: message.clone(),
                 });
-                observed
-                    .deployments
-                    .insert(key.1.clone(), stored.deployment(failure));
+                let (pods, unclaimed) = of_deployment(&self.pods, &stored.uid);
+                if !unclaimed.is_empty() {
+                    observed.unclaimed.insert(revision.to_owned(), unclaimed);
+                }
+                let deployment = DeploymentView {
+                    pods,
+                    ..stored.deployment(failure)
+                };
+                observed.deployments.insert(key.1.clone(), deployment);
             }
             if key.0 == ChildKind::Job {
                 let view = JobView {
@@ -122,7 +142,7 @@ impl View {
             }
             observed.children.insert(key, stored.live(&uid));
         }
-        for pod in &self.pods {
+        for pod in self.pods.iter().filter(|pod| !pod.revision.is_empty()) {
             observed
                 .pods
                 .entry(pod.revision.clone())

@@ -92,6 +92,7 @@ fn objects(
             class_name,
             annotations,
             tls,
+            object: _,
         } => {
             let ingress = ingress::Ingress {
                 route,
@@ -222,5 +223,12 @@ impl<'a> Target<'a> {
 
 /// The name of a route's object.
 fn object_name(identity: &Identity<'_>, route: &ExposedRoute) -> String {
-    names::route(identity.name, &route.name)
+    match &route.way {
+        Way::Ingress {
+            object: Some(name), ..
+        } => name.clone(),
+        Way::Ingress { object: None, .. } | Way::Gateway { .. } | Way::Istio { .. } => {
+            names::route(identity.name, &route.name)
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use microservice_operator::rollout::{EDGES, Edge};
 
-use super::scenarios::{back, first, lost, people, steps, update, work};
+use super::scenarios::{adoption, back, first, lost, people, steps, update, work};
 
 macro_rules! edges {
     ($($edge:ident: $($room:ident::$scenario:ident),+;)*) => {
@@ -32,6 +32,7 @@ macro_rules! edges {
 
 edges! {
     Start: first::first_deploy;
+    Adopt: adoption::a_deployment_is_the_first_revision;
     Started: first::first_deploy;
     StartOver: first::a_first_revision_that_is_never_healthy_waits_for_another;
     Repair: lost::the_status_is_lost_in_peace, lost::the_status_is_impossible, lost::the_record_of_stable_is_lost;

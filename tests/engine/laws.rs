@@ -93,7 +93,8 @@ fn listed(world: &World, service: &str) -> (i32, Option<String>) {
     }
     let root = world.api.objects.get(&(ChildKind::Service, NAME.to_owned()));
     let only = root.and_then(|root| selector(&root.object)).flatten();
-    let ready = world.cluster.endpoints.ready.values().sum();
+    let endpoints = &world.cluster.endpoints;
+    let ready = endpoints.ready.values().sum::<i32>() + endpoints.unknown;
     (ready, only.map(str::to_owned))
 }
 
@@ -484,7 +485,7 @@ fn chain(world: &World, observed: &Observed, plan: &Plan) {
         let row = EDGES.iter().find(|row| row.edge == *edge).unwrap();
         let leaves = |state: &Option<RolloutState>| match state {
             Some(state) => row.from.contains(state),
-            None => matches!(edge, Edge::Start | Edge::Repair),
+            None => matches!(edge, Edge::Start | Edge::Adopt | Edge::Repair),
         };
         states = if states.iter().any(leaves) {
             row.to.iter().copied().map(Some).collect()
@@ -617,6 +618,7 @@ pub fn written(world: &mut World, observed: &Observed, plan: &Plan, step: &Step,
         Step::Apply(_)
         | Step::Scale(_)
         | Step::Label(_)
+        | Step::Claim(_)
         | Step::Delete(_)
         | Step::Call(_)
         | Step::ForgetCall(_)

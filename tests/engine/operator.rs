@@ -242,6 +242,7 @@ impl World {
                 Step::Checkpoint(_)
                 | Step::Scale(_)
                 | Step::Label(_)
+                | Step::Claim(_)
                 | Step::Call(_)
                 | Step::ForgetCall(_)
                 | Step::Send(_) => false,
@@ -292,6 +293,10 @@ impl World {
             }
             Step::Label(label) => {
                 self.cluster.label(label);
+                Ok(())
+            }
+            Step::Claim(claim) => {
+                self.cluster.claim(claim);
                 Ok(())
             }
             Step::Call(call) => {
@@ -348,7 +353,7 @@ impl World {
                     .for_each(|pod| pod.role = Some(label.role));
                 return;
             }
-            Step::Call(_) | Step::ForgetCall(_) | Step::Send(_) => return,
+            Step::Claim(_) | Step::Call(_) | Step::ForgetCall(_) | Step::Send(_) => return,
         };
         match self.api.objects.get(&key) {
             Some(stored) => drop(old.objects.insert(key, stored.clone())),

@@ -30,7 +30,7 @@ fn states(states: &[RolloutState]) -> String {
 /// Two rows are also taken where there is no state.
 fn left(row: &EdgeRow) -> String {
     match row.edge {
-        Edge::Start | Edge::Repair => format!("(no state), {}", states(row.from)),
+        Edge::Start | Edge::Adopt | Edge::Repair => format!("(no state), {}", states(row.from)),
         _ => states(row.from),
     }
 }

@@ -507,6 +507,10 @@ impl World {
                 format!("apply {} {} {what}", apply.child.kind.kind(), apply.child.name)
             }
             Step::Scale(write) => format!("scale {}", write.replicas),
+            Step::Claim(claim) => {
+                let revision = claim.labels.get("microservice.dev/revision").cloned();
+                format!("claim {} {}", claim.pod, revision.unwrap_or_default())
+            }
             Step::Delete(delete) => format!("delete {} {}", delete.kind.kind(), delete.name),
             Step::Label(label) => format!("label {} {}", label.pod, label.role.as_str()),
             Step::Call(call) => format!("call {}", call.key),

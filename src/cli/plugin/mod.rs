@@ -3,6 +3,7 @@
 mod completion;
 mod connection;
 mod ejecting;
+mod importing;
 mod offline;
 mod simulating;
 mod terminal;
@@ -23,6 +24,7 @@ use serde_json::json;
 
 use self::connection::{Connection, Place};
 use self::ejecting::EjectArguments;
+use self::importing::ImportArguments;
 use self::simulating::SimulateArguments;
 use self::terminal::When;
 use self::trouble::Trouble;
@@ -107,6 +109,8 @@ enum Request {
     PortForward(HandOverArguments),
     /// Write plain manifests of all objects, and release them from the operator; no pod restarts
     Eject(EjectArguments),
+    /// Print the Microservice that a Deployment, a Flagger Canary or an Argo Rollout becomes
+    Import(ImportArguments),
     /// Print the objects of a first deployment of a file, without a cluster
     Render(FileArguments),
     /// Check a file, and say what may surprise, without a cluster
@@ -421,6 +425,7 @@ async fn run(arguments: &Arguments) -> Result<Outcome, Trouble> {
         Request::Render(file) => return render(file, &arguments.place),
         Request::Lint(file) => return offline::lint(&file.filename),
         Request::Simulate(asked) => return simulating::simulate(asked, look),
+        Request::Import(asked) => return importing::run(&arguments.place, asked).await,
         Request::Completion { shell } => {
             terminal::write(&completion::script(*shell)?)?;
             return Ok(Outcome::Done);
@@ -471,9 +476,11 @@ async fn run(arguments: &Arguments) -> Result<Outcome, Trouble> {
         Request::PortForward(asked) => hand_over(connection, arguments, asked, Task::PortForward).await,
         Request::Eject(asked) => ejecting::eject(connection, asked).await,
         Request::Plan(asked) => offline::plan(connection, &asked.file.filename, asked.output, look).await,
-        Request::Render(_) | Request::Lint(_) | Request::Simulate(_) | Request::Completion { .. } => {
-            Ok(Outcome::Done)
-        }
+        Request::Render(_)
+        | Request::Lint(_)
+        | Request::Import(_)
+        | Request::Simulate(_)
+        | Request::Completion { .. } => Ok(Outcome::Done),
     }
 }
 

@@ -26,6 +26,8 @@ pub struct ExposedRoute {
 pub enum Way {
     /// An Ingress.
     Ingress {
+        /// Its name; absent: after the service and the route.
+        object: Option<String>,
         /// Its class; absent: the cluster's default.
         class_name: Option<String>,
         /// Its annotations.
@@ -147,6 +149,7 @@ impl Way {
                     annotations: more,
                     tls: further,
                     class_name: _,
+                    object: _,
                 },
             ) => {
                 *annotations = both(annotations, &more);
@@ -216,6 +219,7 @@ fn way(route: &Route) -> Option<(Way, Vec<RawObject>)> {
             tls
         });
         let way = Way::Ingress {
+            object: ingress.name.clone(),
             class_name: ingress.class_name.clone(),
             annotations: ingress.annotations.clone(),
             tls: tls.collect(),

@@ -319,6 +319,7 @@ fn the_union_of_routes_keeps_all_that_was_and_adds_what_comes() {
         class_name,
         annotations,
         tls,
+        object: _,
     } = &union[0].way
     else {
         panic!("{:?}", union[0].way)

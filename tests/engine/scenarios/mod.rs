@@ -1,5 +1,6 @@
 //! Examples: what happens to a service, from the first revision to the way back.
 
+pub mod adoption;
 mod autoscaling;
 pub mod back;
 mod checking;

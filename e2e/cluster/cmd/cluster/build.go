@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"microservice-operator/e2e/cluster/oci"
 )
 
 // artefact is a binary that is built from Go modules.
@@ -229,14 +231,14 @@ func (c *cache) goCommand(a artefact, arguments ...string) *exec.Cmd {
 }
 
 // bundledImages are what every cluster has from the start.
-func (c *cache) bundledImages() []image {
-	images := []image{{Tags: []string{pauseImage}, Binary: c.path(pauseArtefact)}}
+func (c *cache) bundledImages() []oci.Image {
+	images := []oci.Image{{Tags: []string{pauseImage}, Programs: oci.Here(c.path(pauseArtefact))}}
 	for _, version := range testVersions {
 		label := []string{"org.opencontainers.image.version=" + version}
 		images = append(images,
-			image{Tags: []string{"registry.local/podinfo:" + version}, Binary: c.path(podinfoArtefact),
+			oci.Image{Tags: []string{"registry.local/podinfo:" + version}, Programs: oci.Here(c.path(podinfoArtefact)),
 				Env: []string{"PODINFO_UI_MESSAGE=" + version}, Labels: label},
-			image{Tags: []string{"registry.local/misbehave:" + version}, Binary: c.path(misbehaveArtefact),
+			oci.Image{Tags: []string{"registry.local/misbehave:" + version}, Programs: oci.Here(c.path(misbehaveArtefact)),
 				Env: []string{"VERSION=" + version}, Labels: label})
 	}
 	return images
@@ -260,13 +262,13 @@ func (c *cache) bundle() (string, error) {
 		return "", err
 	}
 	defer archive.Close()
-	b := newBundle(archive)
+	b := oci.NewArchive(archive, oci.ByTagAndDigest)
 	for _, i := range images {
-		if _, err := b.add(i); err != nil {
+		if _, err := b.Add(i); err != nil {
 			return "", err
 		}
 	}
-	if err := b.close(); err != nil {
+	if err := b.Close(); err != nil {
 		return "", err
 	}
 	return path, os.Rename(path+".new", path)

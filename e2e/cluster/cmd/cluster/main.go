@@ -32,7 +32,7 @@ func commands() []command {
 		{name: "run", usage: "[--dir DIR] [flags of up] -- COMMAND ARGS...", summary: "up, COMMAND inside of the cluster's network, down", run: runRun},
 		{name: "exec", usage: "[--dir DIR] -- COMMAND ARGS...", summary: "run COMMAND inside of a running cluster's network", run: runExec},
 		{name: "status", usage: "[--dir DIR]", summary: "list the components and their states", run: runStatus},
-		{name: "image", usage: "load [--dir DIR] [--env K=V] [--label K=V] TAG BINARY [ARGS...]", summary: "pack a static binary as an image and load it", run: runImage},
+		{name: "image", usage: "load [--dir DIR] [--env K=V] [--label K=V] TAG BINARY [ARGS...]", summary: "pack a static binary as an image and load it; `image import ARCHIVE` loads one that is packed", run: runImage},
 		{name: "addon", usage: strings.Join(sortedNames(addons()), "|") + " start|stop [--dir DIR]", summary: "start or stop what a cluster can have beside Kubernetes; built when first used", run: runAddon},
 		{name: "crds", usage: strings.Join(crdNames(), "|"), summary: "print CustomResourceDefinitions from their pinned modules", run: runCRDs},
 		{name: "user", usage: "[--dir DIR] NAME [GROUP...]", summary: "print a kubeconfig for another user", run: runUser},

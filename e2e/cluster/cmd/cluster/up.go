@@ -15,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"microservice-operator/e2e/cluster/oci"
 )
 
 // upOptions are the flags of `up`, which `run` takes too.
@@ -121,7 +123,7 @@ func (s *launched) finish(options upOptions) error {
 	}
 	for _, pair := range options.images {
 		tag, binary, _ := strings.Cut(pair, "=")
-		if _, err := loadImage(s.layout, image{Tags: []string{tag}, Binary: binary}); err != nil {
+		if _, err := loadImage(s.layout, oci.Image{Tags: []string{tag}, Programs: oci.Here(binary)}); err != nil {
 			return err
 		}
 	}
