@@ -21,7 +21,8 @@ pub enum Helm {
 }
 
 impl Helm {
-    fn program(self) -> &'static str {
+    /// The name of its program here.
+    pub fn program(self) -> &'static str {
         match self {
             Self::Three => "helm-3",
             Self::Four => "helm-4",

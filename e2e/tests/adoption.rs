@@ -29,12 +29,15 @@ fn template(labels: &Value) -> Value {
         "readinessProbe": {"httpGet": {"path": "/readyz", "port": "http"}, "periodSeconds": 1},
         "lifecycle": {"preStop": {"sleep": {"seconds": 3}}},
         "resources": {"requests": {"cpu": "10m"}},
+        "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
     });
     container
         .as_object_mut()
         .unwrap()
         .retain(|_, value| !value.is_null());
-    json!({"metadata": {"labels": labels}, "spec": {"containers": [container]}})
+    let context =
+        json!({"runAsNonRoot": true, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}});
+    json!({"metadata": {"labels": labels}, "spec": {"containers": [container], "securityContext": context}})
 }
 
 /// A Deployment with all that belongs to it.

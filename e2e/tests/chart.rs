@@ -293,6 +293,18 @@ impl<'a> Life<'a> {
     }
 }
 
+impl Drop for Life<'_> {
+    fn drop(&mut self) {
+        // Where the test fails in the middle, this operator must not serve the namespaces of the tests that follow. Nobody
+        // is left to read where that fails.
+        let _ = self.helm.run(
+            &["uninstall", "mo", "--namespace", &self.namespace, "--wait"],
+            None,
+        );
+        let _ = kubectl(&["delete", "namespace", &self.namespace, "--wait=false"], None);
+    }
+}
+
 /// The service that is served throughout.
 fn service() -> Manifest {
     podinfo("web", "1.0.0").spec(json!({"replicas": 2, "strategy": {"bakeSeconds": 1, "drainSeconds": 1}}))
@@ -300,7 +312,7 @@ fn service() -> Manifest {
 
 /// A whole life of the chart. The service is made when there is an operator for the first time.
 async fn live(s: &Scenario, helm: Helm, served: &mut Option<Load>) {
-    let namespace = format!("mo-{}", s.namespace);
+    let namespace = format!("{}-{}", helm.program(), s.namespace);
     make_namespace(&namespace);
     let mut life = Life {
         s,
@@ -378,7 +390,6 @@ async fn live(s: &Scenario, helm: Helm, served: &mut Option<Load>) {
     let deployment = present_deployment(s).await;
     assert_eq!(deployment.status.unwrap().ready_replicas, Some(2));
     s.assert_served_by("web", "2.0.0").await;
-    kubectl(&["delete", "namespace", &life.namespace, "--wait=false"], None).ok();
     eventually("the rights to be gone", async || {
         let left = kubectl(
             &[
