@@ -138,8 +138,20 @@ impl<'a> Draft<'a> {
     }
 
     /// The pods of a revision.
+    ///
+    /// Pods that no Deployment has by its own word are about to end, though nobody has told them yet: that of a revision
+    /// that was left is deleted first, and whoever returns to it has it made anew, with other pods.
     pub fn counts(&self, revision: &str) -> Counts {
-        health::readiness(self.observed.pods_of(revision))
+        let found = health::readiness(self.observed.pods_of(revision));
+        let deployment = self.observed.deployment_of(revision);
+        if deployment.is_some_and(|deployment| deployment.pods > 0) {
+            return found;
+        }
+        Counts {
+            live: 0,
+            ready: 0,
+            terminating: found.terminating + found.live,
+        }
     }
 
     /// What a revision's Deployment asks for, and its pods.

@@ -1,6 +1,6 @@
 //! What ran before the Microservice did: it is its first revision, as it is, and the next one goes out on top of it.
 
-use microservice_operator::api::{Phase, RolloutState, annotations};
+use microservice_operator::api::{Phase, RolloutState, annotations, labels};
 use microservice_operator::render::ChildKind;
 use serde_json::{Value, json};
 
@@ -202,6 +202,30 @@ fn a_canary_by_pods_on_top() {
     assert_eq!(world.selected().as_deref(), Some("all"), "{}", world.story());
     served(&mut world, 200);
     world.assert_steady("b");
+}
+
+#[test]
+fn a_canary_by_routes_on_top_and_back() {
+    let steps = json!([{"weight": 20, "durationSeconds": 10}]);
+    let strategy = json!({"type": "Canary", "bakeSeconds": 5, "canary": {"steps": steps}});
+    let more = json!({"routes": super::routes::gateway(), "strategy": strategy});
+    // Routes split the traffic also where the pods keep other labels.
+    for labels in [json!({"app": "shop"}), chart()] {
+        let mut world = before(spec_with("a", more.clone()), &labels, "Deployment,Service");
+        served(&mut world, 20);
+        world.assert_steady("a");
+        world.image("b");
+        world.until_step(1);
+        served(&mut world, 6);
+        let a = world.name("a");
+        assert_eq!(world.gateway.most(&world.name("b")), 20, "{}", world.story());
+        assert_eq!(selector(&world)[labels::REVISION], a.as_str());
+        served(&mut world, 60);
+        world.assert_steady("b");
+        world.rollback("b", "a");
+        served(&mut world, 120);
+        world.assert_steady("a");
+    }
 }
 
 #[test]

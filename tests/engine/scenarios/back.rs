@@ -395,3 +395,27 @@ fn a_shared_trouble_is_held_and_goes_on_without_blame() {
     world.run(1);
     assert_ne!(world.summary()[1], "True Hold", "{}", world.story());
 }
+
+#[test]
+fn back_to_pods_that_are_about_to_end() {
+    for routes in [json!([]), super::routes::gateway()] {
+        let strategy = json!({"type": "BlueGreen", "bakeSeconds": 5});
+        let mut world =
+            World::serving_spec(spec_with("a", 3, json!({"routes": routes, "strategy": strategy})));
+        world.image("b");
+        world.until_state(RolloutState::Baking);
+        // Their Deployment is gone, and nobody has told them yet.
+        while world.deployment("a").is_some() {
+            world.pass();
+            world.run(0);
+        }
+        assert_eq!(world.ready("a"), 3, "{}", world.story());
+        world.rollback("b", "a");
+        for _ in 0..120 {
+            world.run(1);
+            assert!(world.cluster.reached(&world.api) >= 3, "{}", world.story());
+        }
+        world.assert_steady("a");
+        assert_eq!(world.ready("a"), 3);
+    }
+}
