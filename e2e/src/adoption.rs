@@ -134,11 +134,15 @@ pub async fn adopted(s: &Scenario) -> Microservice {
     .await
 }
 
-/// The release on top: another version.
-pub async fn release(s: &Scenario, manifest: &Value, image: &str) -> Microservice {
+/// Begins the release on top: another version.
+pub fn begin(s: &Scenario, manifest: &Value, image: &str) {
     let mut next = manifest.clone();
     next["spec"]["image"] = json!(image);
     kubectl_apply(s, &next.to_string());
+}
+
+/// Waits for the end of the release on top.
+pub async fn released(s: &Scenario, image: &str) -> Microservice {
     let wanted = image.to_owned();
     s.wait_for("web", "the release to be healthy", move |service| {
         let status = service.said();
@@ -150,15 +154,21 @@ pub async fn release(s: &Scenario, manifest: &Value, image: &str) -> Microservic
     .await
 }
 
-/// Waits until a version alone answers.
-pub async fn served_alone(load: &Load, version: &str) {
-    eventually(&format!("{version} to serve alone"), async || {
+/// The release on top, where nobody has to do anything for it.
+pub async fn release(s: &Scenario, manifest: &Value, image: &str) -> Microservice {
+    begin(s, manifest, image);
+    released(s, image).await
+}
+
+/// Waits until these versions answer, and no others.
+pub async fn answered_by(load: &Load, versions: &[&str]) {
+    eventually(&format!("{versions:?} to answer"), async || {
         let mark = load.mark();
-        let tally = load.seen_since(mark, 20).await;
-        let alone = tally.versions() == [version];
-        alone
+        let tally = load.seen_since(mark, 40).await;
+        let found = tally.versions();
+        (found == versions)
             .then_some(())
-            .ok_or_else(|| format!("{:?}", tally.versions()))
+            .ok_or_else(|| format!("{found:?}"))
     })
     .await;
 }

@@ -5,10 +5,13 @@
 use std::process::Command;
 
 use e2e::adoption::{
-    adopted, autoscaler, documents, imported, kubectl_apply, load, next_image, objects, owner, pods, release,
-    rolled_out, served_alone,
+    adopted, answered_by, autoscaler, begin, documents, imported, kubectl_apply, load, next_image, objects,
+    owner, pods, release, released, rolled_out,
 };
 use e2e::environment::{repository, say};
+use e2e::gateway::Gateway;
+use e2e::manifest::merge;
+use e2e::release::{by_gateway, by_hand, canary, in_force, promote, served_by};
 use e2e::status::StatusExt;
 use e2e::{eventually, scenario};
 use k8s_openapi::api::apps::v1::Deployment;
@@ -20,7 +23,7 @@ use kube::ResourceExt;
 use serde_json::{Value, json};
 
 #[test]
-fn a_deployment_is_adopted_and_released_on_top_of_under_load() {
+fn a_deployment_is_adopted_and_released_on_top_of_by_numbers_of_pods_under_load() {
     scenario("adopt").real_pods().run(async |s| {
         let labels = json!({"app": "web"});
         // Without a name, as people write it.
@@ -32,8 +35,10 @@ fn a_deployment_is_adopted_and_released_on_top_of_under_load() {
         let before = pods(s).await;
         assert_eq!(before.len(), 3);
         let load = load(s).await;
-        let (manifest, words) = imported(s).await;
+        let (mut manifest, words) = imported(s).await;
         say(&format!("import said:\n{words}"));
+        // By numbers of pods: these can get the labels by which one Service selects both revisions.
+        merge(&mut manifest["spec"], canary(by_hand(&[50])));
         kubectl_apply(s, &manifest.to_string());
         let after = adopted(s).await;
         assert_eq!(pods(s).await, before, "no pod is another one");
@@ -48,9 +53,14 @@ fn a_deployment_is_adopted_and_released_on_top_of_under_load() {
         assert_eq!(owner(&scaler).as_deref(), Some("Microservice"));
         assert_eq!(scaler.spec.unwrap().scale_target_ref.kind, "Microservice");
         let requests = load.sent();
-        let released = release(s, &manifest, &next_image()).await;
+        begin(s, &manifest, &next_image());
+        let half = in_force(s, "web", 1).await;
+        assert_eq!(half.said().stable_revision.as_ref(), Some(&stable));
+        answered_by(&load, &["1.0.0", "1.1.0"]).await;
+        promote(s, &half).await;
+        let released = released(s, &next_image()).await;
         assert_ne!(released.said().stable_revision, Some(stable));
-        served_alone(&load, "1.1.0").await;
+        answered_by(&load, &["1.1.0"]).await;
         let tally = load.stop();
         tally.assert_spotless();
         assert_eq!(tally.versions(), ["1.0.0", "1.1.0"]);
@@ -64,7 +74,7 @@ fn a_deployment_is_adopted_and_released_on_top_of_under_load() {
 }
 
 #[test]
-fn a_deployment_that_selects_by_the_labels_of_a_chart_is_released_and_rolled_back() {
+fn a_deployment_that_selects_by_the_labels_of_a_chart_is_released_by_routes_and_rolled_back() {
     scenario("adopt-chart").real_pods().run(async |s| {
         let labels = json!({"app.kubernetes.io/name": "podinfo", "app.kubernetes.io/instance": "release"});
         let port = json!({"name": "http", "port": 9898, "targetPort": 9898});
@@ -72,15 +82,33 @@ fn a_deployment_that_selects_by_the_labels_of_a_chart_is_released_and_rolled_bac
         rolled_out(s).await;
         let before = pods(s).await;
         let load = load(s).await;
-        let (manifest, _) = imported(s).await;
+        let gateway = Gateway::start(s).await;
+        let (mut manifest, _) = imported(s).await;
+        // Weights by a Gateway beside the old Ingress: numbers of pods cannot give them where pods keep other labels.
+        let route = by_gateway(&gateway, "web")["routes"][0].take();
+        manifest["spec"]["routes"].as_array_mut().unwrap().push(route);
+        merge(&mut manifest["spec"], canary(by_hand(&[20])));
         kubectl_apply(s, &manifest.to_string());
         let stable = adopted(s).await.said().stable_revision.unwrap();
         assert_eq!(pods(s).await, before);
+        let outside = gateway.requests("web");
+        served_by(&outside, "1.0.0").await;
         // A pod that the ReplicaSet makes anew is told its revision.
         let one = s.list::<Pod>().await.first().unwrap().name_any();
         s.delete::<Pod>(&one).await;
         s.ready_pods(&stable, 3).await;
-        let released = release(s, &manifest, &next_image()).await;
+        let outside = outside.rate(100.0).start();
+        begin(s, &manifest, &next_image());
+        let fifth = in_force(s, "web", 1).await;
+        let mark = outside.mark();
+        outside.seen_since(mark, 200).await.assert_share("1.1.0", 0.2);
+        assert_eq!(
+            load.seen().versions(),
+            ["1.0.0"],
+            "callers in the cluster know nothing of it"
+        );
+        promote(s, &fifth).await;
+        let released = released(s, &next_image()).await;
         let candidate = released.said().stable_revision.unwrap();
         s.annotate(
             "web",
@@ -97,6 +125,12 @@ fn a_deployment_that_selects_by_the_labels_of_a_chart_is_released_and_rolled_bac
         .await;
         s.assert_served_by("web", "1.0.0").await;
         load.stop().assert_spotless();
+        let outside = outside.stop();
+        outside.assert_spotless();
+        say(&format!(
+            "measured: adoption by routes: {:?} through the Gateway, none failed",
+            outside.answered
+        ));
         let deployment = s.get::<Deployment>("web").await;
         assert_eq!(deployment.spec.unwrap().selector.match_labels.unwrap().len(), 2);
     });
