@@ -196,8 +196,9 @@ async fn follow(blocks: &[Block]) {
     }
     // The page begins with nothing.
     let limit = format!("--timeout={}s", patience().as_secs());
-    let definition = "microservices.microservice.dev";
-    kubectl(&["delete", "crd", definition, "--ignore-not-found", &limit], None).ok();
+    for object in ["namespace/quick-start", "crd/microservices.microservice.dev"] {
+        kubectl(&["delete", object, "--ignore-not-found", &limit], None).ok();
+    }
     let mut terminals = Vec::new();
     let mut before = BTreeSet::new();
     let began = Instant::now();
