@@ -49,6 +49,15 @@ pub struct Application<'a> {
     api: Api<DynamicObject>,
 }
 
+/// Whether an Application puts back what others change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SelfHeal {
+    /// It does.
+    On,
+    /// It does not.
+    Off,
+}
+
 /// What an Application says at a moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
@@ -79,8 +88,8 @@ impl Standing {
 }
 
 impl<'a> Application<'a> {
-    /// Starts Argo CD, and an Application of these files that syncs by itself.
-    pub async fn create(scenario: &'a Scenario, files: &[(&str, Value)]) -> Self {
+    /// Starts Argo CD, and an Application of these objects that syncs and heals itself.
+    pub async fn create(scenario: &'a Scenario, objects: &[Value]) -> Self {
         start(scenario);
         let directory = cluster_dir()
             .join("argo-cd")
@@ -101,7 +110,7 @@ impl<'a> Application<'a> {
             api,
         };
         application.git(&["init", "--quiet", "--initial-branch=main", "."]);
-        application.commit(files);
+        application.commit(objects);
         let object: DynamicObject = serde_json::from_value(json!({
             "apiVersion": "argoproj.io/v1alpha1", "kind": "Application",
             "metadata": {"name": application.name(), "namespace": NAMESPACE},
@@ -157,12 +166,15 @@ impl<'a> Application<'a> {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
-    /// Commits these files in their present form. Answers the commit.
-    pub fn commit(&self, files: &[(&str, Value)]) -> String {
-        for (name, object) in files {
+    /// Commits these objects, and no others. Answers the commit.
+    pub fn commit(&self, objects: &[Value]) -> String {
+        self.git(&["rm", "--quiet", "-r", "--ignore-unmatch", "."]);
+        for object in objects {
+            let word = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).expect("a word");
+            let name = format!("{}-{}.yaml", word("/kind"), word("/metadata/name"));
             // JSON is YAML.
             let text = serde_json::to_string_pretty(object).expect("an object can be written");
-            std::fs::write(self.directory.join(format!("{name}.yaml")), text).expect("a file can be written");
+            std::fs::write(self.directory.join(name), text).expect("a file can be written");
         }
         self.git(&["add", "--all"]);
         self.git(&["commit", "--quiet", "--message=change"]);
@@ -179,6 +191,13 @@ impl<'a> Application<'a> {
         let params = PatchParams::default();
         let patched = self.api.patch(self.name(), &params, &Patch::Merge(patch)).await;
         patched.expect("the Application can be patched");
+    }
+
+    /// Says whether it puts back by itself what others change.
+    pub async fn heal(&self, heal: SelfHeal) {
+        let heal = heal == SelfHeal::On;
+        self.patch(json!({"spec": {"syncPolicy": {"automated": {"selfHeal": heal}}}}))
+            .await;
     }
 
     /// Lets Argo CD look at the repository at once, as its webhook would.

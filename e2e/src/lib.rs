@@ -17,6 +17,7 @@
 // A harness gives its verdict by panics.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod adoption;
 pub mod argo_cd;
 pub mod audit;
 pub mod custom_metrics;

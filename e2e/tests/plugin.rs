@@ -335,10 +335,25 @@ fn bad_input_is_one_sentence_and_changes_nothing() {
         run(s, &["promote", "web"]).await.refused(3, "no rollout to promote");
         run(s, &["rollback", "web", "--to", "web-gone"]).await.refused(3, "no revision web-gone");
         run(s, &["set", "image", "web", "sidecar=a:1"]).await.refused(3, "has no container sidecar");
-        run(s, &["retry", "web"]).await.refused(3, "no ");
-        for verb in ["abort", "pause", "resume", "unfreeze"] {
-            let ran = run(s, &[verb, "web"]).await;
-            assert_eq!((ran.code, ran.err.lines().count()), (Some(3), 1), "{verb}: {ran:?}");
+        for (verb, words) in [
+            (&["promote", "web", "--full"][..], "no rollout to promote"),
+            (&["abort", "web"], "no rollout to abort"),
+            (&["pause", "web"], "no rollout to pause"),
+            (&["resume", "web"], "not paused by a person"),
+            (&["retry", "web"], "nothing was taken back"),
+            (&["unfreeze", "web"], "is not frozen"),
+            (&["rollback", "web"], "no revision before"),
+            // Of a revision that is gone, of one that is there already, and of an image that nobody asks for.
+            (&["expedite", "web", "web-gone"], "no revision web-gone any more"),
+            (&["expedite", "web"], "nothing is to go out"),
+            (&["expedite", "web", "other:2"], "set image web other:2 comes first"),
+            (&["logs", "web", "--role=candidate"], "no candidate revision now"),
+            (&["exec", "web", "--role=candidate", "--", "sh"], "no candidate revision now"),
+            (&["port-forward", "web", "--role=candidate", "1:2"], "no candidate revision now"),
+            (&["eject", "web"], "say --yes"),
+            (&["eject", "gone", "--yes"], "there is no microservice gone"),
+        ] {
+            run(s, verb).await.refused(3, words);
         }
         let reader = Rights::new(
             Reach::Namespace(&s.namespace),
@@ -472,6 +487,8 @@ fn an_ejected_service_runs_on_without_a_restart() {
         let before = names().await;
         let manifests = run(s, &["eject", "web", "--yes"]).await.ok();
         s.gone::<microservice_operator::api::Microservice>("web").await;
+        let again = run(s, &["eject", "web", "--yes"]).await;
+        again.refused(3, "there is no microservice web");
         let deployment: Deployment = s.get(&stable).await;
         assert_eq!(deployment.owner_references(), []);
         let scaler: k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler = s.get("web").await;

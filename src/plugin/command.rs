@@ -5,8 +5,9 @@
 
 use serde_json::{Value, json};
 
-use super::reading::{self, Standing};
-use crate::api::{CommandOutcome, Microservice, RolloutState, RolloutStatus, annotations};
+use super::reading::{self, Sight, Standing};
+use crate::api::conditions::ConditionType;
+use crate::api::{CommandOutcome, Microservice, RevisionStatus, RolloutState, RolloutStatus, annotations};
 
 /// What a person may say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,19 +136,20 @@ pub fn order(service: &Microservice, verb: &Verb) -> Result<Order, String> {
             Ok(make(annotations::ABORT, Some(value), Evidence::Noted("abort")))
         }
         Verb::Retry => {
-            let (rollout, revision) = match reading::standing(service) {
-                Standing::Held(rollout, held) => (rollout, held),
-                Standing::Starting(rollout) => (rollout, rollout.candidate.as_deref().unwrap_or_default()),
+            let held = match reading::standing(service) {
+                Standing::Held(rollout, held) => Some((rollout, held)),
+                Standing::Starting(rollout) => first_that_failed(service, rollout),
                 Standing::UnderWay(..)
                 | Standing::Returning(_)
                 | Standing::Settled(_)
-                | Standing::Unknown => {
-                    return Err(format!(
-                        "{name}: nothing was taken back that could be tried again: {}",
-                        going_on(service)
-                    ));
-                }
+                | Standing::Unknown => None,
             };
+            let (rollout, revision) = held.ok_or_else(|| {
+                format!(
+                    "{name}: nothing was taken back that could be tried again: {}",
+                    going_on(service)
+                )
+            })?;
             let value = format!("{revision}/{}", rollout.trial);
             Ok(make(annotations::RETRY, Some(value), Evidence::Noted("retry")))
         }
@@ -200,9 +202,7 @@ pub fn order(service: &Microservice, verb: &Verb) -> Result<Order, String> {
         }
         Verb::Unfreeze => Err(format!("{name} is not frozen")),
         Verb::Expedite(what) => {
-            let what = what
-                .clone()
-                .unwrap_or_else(|| service.spec.revision.image.clone());
+            let what = expedited(service, what.as_deref())?;
             let then = format!(
                 "{what} goes out without steps and queue as long as the annotation {} is there",
                 annotations::EXPEDITE
@@ -295,19 +295,92 @@ fn rollback(service: &Microservice, to: Option<&str>) -> Result<String, String> 
     Ok(format!("{from}/{to}"))
 }
 
-/// The revision that a person means: its name, or the end of it.
-fn named(service: &Microservice, to: &str) -> Result<String, String> {
-    let name = reading::name(service);
+/// The first revision, where a Job before its pods failed: there is nothing to go back to, and it can be tried again.
+fn first_that_failed<'a>(
+    service: &Microservice,
+    rollout: &'a RolloutStatus,
+) -> Option<(&'a RolloutStatus, &'a str)> {
     let status = reading::status(service);
-    let whole = format!("{name}-{to}");
-    status
+    let stalled = reading::condition(&status, ConditionType::Stalled)?;
+    let failed = stalled.status == "True" && stalled.reason == "PreDeployFailed";
+    failed.then_some((rollout, rollout.candidate.as_deref()?))
+}
+
+/// What is to go out without steps: a revision, or the image that the spec asks for.
+fn expedited(service: &Microservice, what: Option<&str>) -> Result<String, String> {
+    let name = reading::name(service);
+    let asked = &service.spec.revision.image;
+    let what = what.unwrap_or(asked);
+    let revision = reading::status(service)
         .revisions
         .into_iter()
+        .find(|revision| is_meant(name, revision, what));
+    let Some(revision) = revision else {
+        if what != asked {
+            return Err(if what.starts_with(&format!("{name}-")) {
+                gone(name, what)
+            } else {
+                format!(
+                    "{name}: the spec asks for {asked} and not for {what}: kubectl microservice set image {name} {what} comes first"
+                )
+            });
+        }
+        return if to_go_out(service) {
+            Ok(what.to_owned())
+        } else {
+            Err(format!("{name}: nothing is to go out: {}", going_on(service)))
+        };
+    };
+    let goes_out = match reading::standing(service) {
+        Standing::UnderWay(_, candidate) | Standing::Held(_, candidate) => candidate == revision.name,
+        Standing::Settled(rollout) => {
+            rollout.stable.as_ref() != Some(&revision.name) && to_go_out(service) && revision.image == *asked
+        }
+        Standing::Returning(_) | Standing::Starting(_) | Standing::Unknown => to_go_out(service),
+    };
+    if goes_out {
+        Ok(revision.name)
+    } else {
+        Err(format!(
+            "{name}: {} is not what is to go out: {}",
+            revision.name,
+            going_on(service)
+        ))
+    }
+}
+
+/// Whether anything that the spec asks for has yet to carry all traffic, as far as the status can tell.
+fn to_go_out(service: &Microservice) -> bool {
+    if reading::sight(service) != Sight::Current {
+        return true;
+    }
+    match reading::standing(service) {
+        Standing::UnderWay(..) | Standing::Held(..) | Standing::Returning(_) | Standing::Unknown => true,
+        Standing::Settled(_) => reading::is_pending(service),
+        // The first revision has no steps, and nothing that it could hurt.
+        Standing::Starting(_) => false,
+    }
+}
+
+/// Whether a person means this revision: by its name, or the end of it.
+fn is_meant(service: &str, revision: &RevisionStatus, what: &str) -> bool {
+    revision.name == what || revision.name == format!("{service}-{what}")
+}
+
+/// The revision that a person means.
+fn named(service: &Microservice, to: &str) -> Result<String, String> {
+    let name = reading::name(service);
+    let mut revisions = reading::status(service).revisions.into_iter();
+    revisions
+        .find(|revision| is_meant(name, revision, to))
         .map(|revision| revision.name)
-        .find(|revision| revision == to || *revision == whole)
-        .ok_or_else(|| {
-            format!("{name}: there is no revision {to} any more: kubectl microservice history {name} shows those there are")
-        })
+        .ok_or_else(|| gone(name, to))
+}
+
+fn gone(name: &str, revision: &str) -> String {
+    format!(
+        "{name}: there is no revision {revision} any more: kubectl microservice history {name} shows those there are"
+    )
 }
 
 /// What the status says of a command.

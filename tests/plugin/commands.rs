@@ -64,6 +64,70 @@ fn values_name_revision_trial_and_step_as_documented() {
     }
 }
 
+fn expedite(what: &str) -> Verb {
+    Verb::Expedite(Some(what.to_owned()))
+}
+
+#[test]
+fn what_is_to_go_out_can_be_expedited() {
+    let is = |value: &str| ("expedite".to_owned(), json!(value));
+    for (fixture, what, value) in [
+        ("rolling", "web-bbb", "web-bbb"),
+        ("rolling", "bbb", "web-bbb"),
+        ("rolled-back", "web-bbb", "web-bbb"),
+        (
+            "rolled-back",
+            "registry.example/web:1.5.0",
+            "registry.example/web:1.5.0",
+        ),
+        // The operator has not seen this spec, or none.
+        (
+            "unseen",
+            "registry.example/web:1.5.0",
+            "registry.example/web:1.5.0",
+        ),
+        ("new", "registry.example/web:1.4.2", "registry.example/web:1.4.2"),
+    ] {
+        assert_eq!(
+            annotation(fixture, &expedite(what)),
+            is(value),
+            "{fixture} {what}"
+        );
+    }
+    let pending = json!([{
+        "type": "RolledOut", "status": "False", "reason": "Pending", "message": "",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }]);
+    let frozen = changed("healthy", &[("/status/conditions", pending)]);
+    assert!(order(&frozen, &Verb::Expedite(None)).is_ok());
+    let refused = order(&frozen, &expedite("web-aaa")).unwrap_err();
+    assert!(refused.contains("not what is to go out"), "{refused}");
+}
+
+#[test]
+fn a_first_revision_is_tried_again_where_its_job_failed() {
+    let starting = |conditions: Value| {
+        let changes = [
+            (
+                "/status/rollout",
+                json!({"state": "Starting", "seq": 1, "trial": 1, "candidate": "web-aaa"}),
+            ),
+            ("/status/conditions", conditions),
+        ];
+        changed("healthy", &changes)
+    };
+    let refused = order(&starting(json!([])), &Verb::Retry).unwrap_err();
+    assert!(refused.contains("nothing was taken back"), "{refused}");
+    let refused = order(&starting(json!([])), &Verb::Expedite(None)).unwrap_err();
+    assert!(refused.contains("nothing is to go out"), "{refused}");
+    let failed = json!([{
+        "type": "Stalled", "status": "True", "reason": "PreDeployFailed", "message": "",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }]);
+    let order = order(&starting(failed), &Verb::Retry).unwrap();
+    assert_eq!(order.value.as_deref(), Some("web-aaa/1"));
+}
+
 #[test]
 fn what_would_mean_nothing_is_refused_with_a_way_out() {
     for (fixture, verb, words) in [
@@ -84,6 +148,29 @@ fn what_would_mean_nothing_is_refused_with_a_way_out() {
             "is what serves now",
         ),
         ("healthy", Verb::Rollback(None), "no revision before web-aaa"),
+        ("healthy", Verb::Expedite(None), "nothing is to go out: "),
+        (
+            "healthy",
+            expedite("registry.example/web:1.4.2"),
+            "nothing is to go out: ",
+        ),
+        (
+            "healthy",
+            expedite("web-aaa"),
+            "web-aaa is not what is to go out: ",
+        ),
+        (
+            "rolling",
+            expedite("web-aaa"),
+            "web-aaa is not what is to go out: ",
+        ),
+        ("rolling", expedite("web-gone"), "no revision web-gone any more"),
+        ("unseen", expedite("web-gone"), "no revision web-gone any more"),
+        (
+            "rolling",
+            expedite("registry.example/web:1.3.0"),
+            "kubectl microservice set image web registry.example/web:1.3.0 comes first",
+        ),
     ] {
         let refused = refusal(fixture, &verb);
         assert!(refused.contains(words), "{fixture} {verb:?}: {refused}");
