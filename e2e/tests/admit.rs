@@ -9,7 +9,7 @@ use e2e::manifest::merge;
 use e2e::scenario::{crds, install_crd};
 use e2e::status::StatusExt;
 use e2e::wait::eventually;
-use e2e::{environment, http_client, podinfo, scenario};
+use e2e::{http_client, podinfo, scenario};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::ResourceExt;
 use microservice_operator::api::Microservice;
@@ -1141,46 +1141,6 @@ fn what_the_rules_just_allow_is_admitted() {
             assert_eq!(said.err, "", "{side:?}");
             assert_eq!(said.out.lines().count(), objects.len());
         }
-    });
-}
-
-#[test]
-fn the_examples_are_admitted_as_they_stand() {
-    scenario("admit-examples").without_operator().run(async |s| {
-        let directory = environment::repository().join("manifests/examples");
-        for entry in std::fs::read_dir(&directory).unwrap() {
-            let path = entry.unwrap().path();
-            // Some name a namespace of their own; here they share the one that goes with the test.
-            let text = std::fs::read_to_string(&path)
-                .unwrap()
-                .replace("namespace: shop\n", &format!("namespace: {}\n", s.namespace));
-            for arguments in [
-                &["apply", "-f", "-"][..],
-                &["apply", "--server-side", "--force-conflicts", "-f", "-"],
-            ] {
-                let said = s.kubectl_with(arguments, Some(&text));
-                assert!(said.succeeded, "{}: {}", path.display(), said.err);
-                assert_eq!(said.err, "", "{}", path.display());
-            }
-        }
-        let services: Vec<String> = s
-            .list::<Microservice>()
-            .await
-            .iter()
-            .map(ResourceExt::name_any)
-            .collect();
-        assert_eq!(
-            services,
-            [
-                "catalog",
-                "ledger",
-                "mail",
-                "mailer",
-                "orders",
-                "payments",
-                "user-service"
-            ]
-        );
     });
 }
 

@@ -59,6 +59,9 @@ var (
 
 	// toolArtefacts are what tests take without a cluster.
 	toolArtefacts = []artefact{promtoolArtefact, helm3Artefact, helm4Artefact, krewArtefact}
+
+	// handedOut is what `cluster tool` gives: also what a test packs as an image under a name of its own.
+	handedOut = append(slices.Clone(toolArtefacts), podinfoArtefact)
 )
 
 // testVersions are the tags of the images for tests. Their programs say which they are.
@@ -316,10 +319,10 @@ func runBuild(args []string) error {
 
 // runTool builds a tool, unless it is there, and prints where it lies.
 func runTool(args []string) error {
-	i := slices.IndexFunc(toolArtefacts, func(a artefact) bool { return len(args) == 1 && args[0] == a.name })
+	i := slices.IndexFunc(handedOut, func(a artefact) bool { return len(args) == 1 && args[0] == a.name })
 	if i < 0 {
-		names := make([]string, len(toolArtefacts))
-		for i, a := range toolArtefacts {
+		names := make([]string, len(handedOut))
+		for i, a := range handedOut {
 			names[i] = a.name
 		}
 		return fmt.Errorf("usage: cluster tool %s", strings.Join(names, "|"))
@@ -328,9 +331,9 @@ func runTool(args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := c.build(toolArtefacts[i : i+1]); err != nil {
+	if err := c.build(handedOut[i : i+1]); err != nil {
 		return err
 	}
-	fmt.Println(c.path(toolArtefacts[i]))
+	fmt.Println(c.path(handedOut[i]))
 	return nil
 }

@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
+
+	"k8s.io/kubernetes/pkg/util/parsers"
 
 	"microservice-operator/e2e/cluster/oci"
 )
@@ -14,6 +17,19 @@ import (
 // importArguments are for containerd's command line client, ctr.
 func importArguments(l layout, archive string) []string {
 	return []string{"--address", l.containerdSocket(), "--namespace", "k8s.io", "images", "import", archive}
+}
+
+// lookedUp is the name under which the kubelet looks for an image: one without a host gets that of the default registry.
+func lookedUp(tag string) (string, error) {
+	repository, err := oci.RepositoryOf(tag)
+	if err != nil {
+		return "", err
+	}
+	completed, _, _, err := parsers.ParseImageName(tag)
+	if err != nil {
+		return "", err
+	}
+	return completed + tag[len(repository):], nil
 }
 
 // loadImage packs an image, gives it to the container runtime of a running cluster and returns its digest.
@@ -27,6 +43,12 @@ func loadImage(l layout, i oci.Image) (digest string, err error) {
 	}
 	defer os.Remove(archive.Name())
 	defer archive.Close()
+	i.Tags = slices.Clone(i.Tags)
+	for at, tag := range i.Tags {
+		if i.Tags[at], err = lookedUp(tag); err != nil {
+			return "", err
+		}
+	}
 	packing := oci.NewArchive(archive, oci.ByTagAndDigest)
 	if digest, err = packing.Add(i); err != nil {
 		return "", err
