@@ -159,9 +159,27 @@ impl Drop for Terminal {
     }
 }
 
-/// The service's pods.
-fn pods() -> BTreeSet<String> {
-    let listed = kubectl(&["-n", "quick-start", "get", "pods", "-o", "name"], None).ok();
+/// The pods of the revision that serves, as long as there is one. Those of the one before end in their own time.
+fn serving_pods() -> BTreeSet<String> {
+    let stable = [
+        "-n",
+        "quick-start",
+        "get",
+        "msvc",
+        "podinfo",
+        "-o",
+        "jsonpath={.status.stableRevision}",
+    ];
+    let revision = kubectl(&stable, None);
+    if !revision.succeeded || revision.out.is_empty() {
+        return BTreeSet::new();
+    }
+    let label = format!("microservice.dev/revision={}", revision.out);
+    let listed = kubectl(
+        &["-n", "quick-start", "get", "pods", "-l", &label, "-o", "name"],
+        None,
+    )
+    .ok();
     listed.lines().map(str::to_owned).collect()
 }
 
@@ -180,7 +198,9 @@ fn assert_as_said(block: &Block, said: &Said, before: &BTreeSet<String>) {
                 number == "5" || said.out.contains("address 99999: invalid port"),
                 "{said:?}"
             );
-            assert!(before.is_subset(&pods()), "{before:?}, and now {:?}", pods());
+            let now = serving_pods();
+            assert!(!before.is_empty());
+            assert_eq!(*before, now);
         }
         _ => {}
     }
@@ -211,7 +231,7 @@ async fn follow(blocks: &[Block]) {
             assert!(said.succeeded, "{block:?}: {said:?}");
             assert_as_said(block, &said, &before);
         }
-        before = pods();
+        before = serving_pods();
         say(&format!(
             "quick start: {}: {:.1} s",
             block.heading,
